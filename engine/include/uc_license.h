@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a sealed header and a license, both already copied to secure memory, to the key of the pages. The order of checks is
+ * that of spec/license.md.
+ */
+#ifndef UC_LICENSE_H
+#define UC_LICENSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "uc_spec.h"
+
+struct uc_opened_model {
+	uint8_t model_id[UC_MODEL_ID_BYTES];
+	uint32_t model_version;
+	uint32_t suite;
+	uint32_t page_bytes;
+	uint32_t program_pages;
+	uint32_t resident_pages;
+	uint32_t streamed_pages;
+	uint32_t budget_bytes;
+	uint8_t page_key[32];
+};
+
+/* The caller wipes *opened. On failure it is all zero. */
+enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
+			     const uint8_t *license, size_t license_len,
+			     struct uc_opened_model *opened);
+
+/* The device's public COSE_Key (deterministic CBOR, RFC 9052 section 7);
+ * *len is the room and then the length. */
+enum uc_status uc_device_cose_key(uint8_t *out, size_t *len);
+
+#endif /* UC_LICENSE_H */

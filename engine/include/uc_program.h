@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The program: what the planner decided, decoded from its pages and checked as a whole before the first operator runs.
+ * Byte layout and rules: spec/sealed-model.md.
+ */
+#ifndef UC_PROGRAM_H
+#define UC_PROGRAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "uc_spec.h"
+
+struct uc_tensor {
+	uint32_t n, h, w, c;	/* stored as NHWC */
+	uint64_t offset;	/* in the arena */
+	uint64_t bytes;
+	uint16_t first_op;	/* UC_NO_OP: an input */
+	uint16_t last_op;	/* op_count: an output */
+	uint8_t dtype;
+	uint8_t wire_layout;
+};
+
+struct uc_op {
+	uint16_t code;
+	uint16_t flags;
+	uint16_t input_a;
+	uint16_t input_b;
+	uint16_t output;
+	uint16_t scheme;
+	float act_min, act_max;
+	float alpha, beta;
+	uint16_t kernel_h, kernel_w;
+	uint16_t stride_h, stride_w;
+	uint16_t dilation_h, dilation_w;
+	uint16_t pad_top, pad_left, pad_bottom, pad_right;
+	uint32_t groups;
+	uint32_t panel_bytes;
+	uint32_t panel_count;
+	uint32_t resident_panels;
+	uint64_t resident_offset;
+	uint64_t stream_offset;
+	uint32_t step_panels;
+	uint16_t permutation[4];
+};
+
+struct uc_program {
+	const uint8_t *bytes;	/* the program pages in the arena */
+	uint32_t page_bytes;
+	uint32_t program_bytes;
+	uint16_t tensor_count;
+	uint16_t op_count;
+	uint8_t input_count;
+	uint8_t output_count;
+	uint64_t arena_bytes;
+	uint64_t resident_offset, resident_bytes;
+	uint64_t window_offset, window_bytes;
+	uint64_t stream_bytes;
+	uint64_t scratch_offset, scratch_bytes;
+};
+
+/* What the sealed header promised, for the check against the program. */
+struct uc_program_limits {
+	uint32_t page_bytes;
+	uint32_t program_pages;
+	uint32_t resident_pages;
+	uint32_t streamed_pages;
+	uint64_t arena_bytes;	/* budget_bytes of the header */
+};
+
+/*
+ * Decodes and checks everything. On UC_ST_BAD_PROGRAM and
+ * UC_ST_UNSUPPORTED_OP *detail is the index of the op (or 0x10000 + tensor).
+ */
+enum uc_status uc_program_check(struct uc_program *program,
+				const uint8_t *bytes, size_t bytes_len,
+				const struct uc_program_limits *limits,
+				uint32_t *detail);
+
+/* Decode one record; the index must be in range. */
+void uc_program_tensor(const struct uc_program *program, uint32_t index,
+		       struct uc_tensor *tensor);
+void uc_program_op(const struct uc_program *program, uint32_t index,
+		   struct uc_op *op);
+uint16_t uc_program_input(const struct uc_program *program, uint32_t index);
+uint16_t uc_program_output(const struct uc_program *program, uint32_t index);
+
+#endif /* UC_PROGRAM_H */

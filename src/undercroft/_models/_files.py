@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a file whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from undercroft.errors import Error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file so that no reader ever sees half of it.
+
+    Args:
+        path: The file; its folder is made when it does not exist.
+        data: The whole content.
+
+    Raises:
+        Error: The folder cannot be written, or the disk is full.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".write-", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        # Temporary files are private; an exported model is an ordinary file.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as exc:
+        raise Error(f"cannot write {path}: {exc.strerror}") from exc
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)

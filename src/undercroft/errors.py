@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything Undercroft raises.
+
+::
+
+    Error                       .message  .hint (what to do next)  .exit_code
+    ├── ModelError              the ONNX model cannot be taken                3
+    │   ├── UnsupportedModelError   operators, types or shapes, every one named
+    │   └── NotAModelError          not ONNX, or damaged                      1
+    ├── PlanError
+    │   └── BudgetExceededError     needed / allowed / where                  4
+    ├── FormatError             not one of our files, truncated, over a limit 1
+    ├── VerificationError       signature, tag, wrapped key: no more detail   1
+    ├── LicenseError            for another device, model or provider         1
+    ├── InputError              an input of the wrong name, shape or type     1
+    ├── DeviceError             the secure side refused: .status .detail      1
+    │   ├── DeviceStateError        a command or page out of order
+    │   ├── SecureMemoryError       needed / free                             4
+    │   └── DeviceLostError         the TA died or the device went away
+    ├── HarnessError            the emulated board: boot, QEMU, timeout       5
+    └── EnvironmentMissingError a tool or package is missing: the command     5
+
+The command line prints `message` and `hint` and exits with `exit_code`; the
+library never prints and never exits. Third-party exceptions do not leave the
+library: they are the `__cause__` of one of these.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from undercroft._spec import STATUS_TEXT, Status
+
+__all__ = [
+    "BudgetExceededError",
+    "DeviceError",
+    "DeviceLostError",
+    "DeviceStateError",
+    "EnvironmentMissingError",
+    "Error",
+    "FormatError",
+    "HarnessError",
+    "InputError",
+    "LicenseError",
+    "ModelError",
+    "NotAModelError",
+    "PlanError",
+    "SecureMemoryError",
+    "UnsupportedModelError",
+    "VerificationError",
+]
+
+
+class Error(Exception):
+    """Base of all errors of this package."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """A stable name for programs: the class name without `Error`."""
+        return type(self).__name__.removesuffix("Error")
+
+    def diagnostics(self) -> str:
+        """What happened and what to do next, for a person."""
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ModelError(Error):
+    """The model cannot be imported."""
+
+    exit_code = 3
+
+
+class UnsupportedModelError(ModelError):
+    """Operators, data types or shapes that the engine does not have.
+
+    `problems` names every one of them, with its node.
+    """
+
+    def __init__(self, problems: list[str], *, hint: str = "") -> None:
+        self.problems = problems
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(
+            f"the model is not supported ({len(problems)} problems):\n{listing}",
+            hint=hint,
+        )
+
+
+class NotAModelError(ModelError):
+    """The file is not ONNX, is damaged or is not valid."""
+
+    exit_code = 1
+
+
+class PlanError(Error):
+    """The planner found no plan."""
+
+
+class BudgetExceededError(PlanError):
+    """The model does not fit: `needed_bytes`, `allowed_bytes`, `where`."""
+
+    exit_code = 4
+
+    def __init__(
+        self, *, needed_bytes: int, allowed_bytes: int, where: str, hint: str = ""
+    ) -> None:
+        self.needed_bytes = needed_bytes
+        self.allowed_bytes = allowed_bytes
+        self.where = where
+        super().__init__(
+            f"the model needs {needed_bytes} bytes ({needed_bytes / 2**20:.2f} MiB) of "
+            f"secure memory and the budget allows {allowed_bytes} "
+            f"({allowed_bytes / 2**20:.2f} MiB); decided by {where}",
+            hint=hint or f"use a budget of at least {needed_bytes} bytes",
+        )
+
+
+class FormatError(Error):
+    """Not one of our files, truncated, extended, or over a limit."""
+
+
+class VerificationError(Error):
+    """Something does not verify. Deliberately without detail."""
+
+
+class LicenseError(Error):
+    """A license that does not go with this device, model or provider."""
+
+
+class InputError(Error):
+    """An input of the wrong name, shape or type."""
+
+
+class DeviceError(Error):
+    """The secure side refused a command."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: Status | int = Status.INTERNAL,
+        detail: int = 0,
+        command: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.detail = detail
+        self.command = command
+
+
+class DeviceStateError(DeviceError):
+    """A command or page out of order; the inference was ended and wiped."""
+
+
+class SecureMemoryError(DeviceError):
+    """The device has less free secure memory than the model's budget."""
+
+    exit_code = 4
+
+
+class DeviceLostError(DeviceError):
+    """The Trusted Application died or the device cannot be reached."""
+
+
+class HarnessError(Error):
+    """The emulated board: building, booting, QEMU, a deadline."""
+
+    exit_code = 5
+
+
+class EnvironmentMissingError(Error):
+    """A tool, package or file is missing; the hint is the command to run."""
+
+    exit_code = 5
+
+
+_STATE = {Status.BAD_STATE, Status.BAD_PAGE_INDEX}
+_LICENSE = {Status.WRONG_DEVICE, Status.WRONG_MODEL, Status.UNTRUSTED_PROVIDER}
+_FORMAT = {Status.BAD_HEADER, Status.BAD_LICENSE, Status.BAD_PROGRAM}
+
+
+def from_status(status: int, detail: int, command: str) -> Error:
+    """Return the error that stands for a status code of the secure side."""
+    try:
+        known = Status(status)
+    except ValueError:
+        return DeviceError(
+            f"the device answered {command} with an unknown status 0x{status:04x}",
+            hint="host software and Trusted Application are of different versions; "
+            "rebuild both",
+            status=status,
+            detail=detail,
+            command=command,
+        )
+    text = f"{command}: {STATUS_TEXT[known]}"
+    if known is Status.NOT_AUTHENTIC:
+        return VerificationError(
+            text, hint="get the file and the license again from the provider"
+        )
+    if known in _LICENSE:
+        return LicenseError(
+            text, hint="ask the provider for a license for this device and model"
+        )
+    if known in _FORMAT:
+        place = ""
+        if known is Status.BAD_PROGRAM:
+            kind = "tensor" if detail & 0x10000 else "operator"
+            place = f" ({kind} {detail & 0xFFFF})"
+        return FormatError(text + place, hint="seal the model again with this version")
+    if known is Status.NO_SECURE_MEMORY:
+        return SecureMemoryError(
+            f"{text} ({detail} KiB free)",
+            hint="seal with a smaller --budget, or close other sessions",
+            status=known,
+            detail=detail,
+            command=command,
+        )
+    kind_of_error = DeviceStateError if known in _STATE else DeviceError
+    return kind_of_error(text, status=known, detail=detail, command=command)
