@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from undercroft._cache import cache_key, cache_root
-from undercroft._models import efficientnet_lite0, packages
+from undercroft._models import packages
 from undercroft._models._files import write_atomically
 from undercroft._models.packages import Package
 from undercroft.errors import ModelError
@@ -46,12 +46,12 @@ class Model:
 
 
 def names() -> tuple[str, ...]:
-    """Returns the names that `get` takes."""
+    """Return the names that `get` takes."""
     return tuple(_MODELS)
 
 
 def info(name: str) -> Model:
-    """Describes a network without fetching it.
+    """Describe a network without fetching it.
 
     Raises:
         ModelError: No network has this name.
@@ -65,7 +65,7 @@ def info(name: str) -> Model:
 
 
 def get(name: str) -> Path:
-    """Returns a network as an ONNX file, fetching its package when needed.
+    """Return a network as an ONNX file, fetching its package when needed.
 
     Args:
         name: One of `names()`.
@@ -80,6 +80,13 @@ def get(name: str) -> Path:
         Error: The cache folder cannot be written.
     """
     return info(name).fetch()
+
+
+def _efficientnet_lite0() -> Path:
+    # Imported late: the module is also a program, and needs `onnx`.
+    from undercroft._models import efficientnet_lite0
+
+    return efficientnet_lite0.path()
 
 
 def _ppocr_cls() -> Path:
@@ -98,9 +105,9 @@ _MODELS: Final = {
         Model(
             name="efficientnet-lite0",
             title="EfficientNet-Lite0, ImageNet classifier, 18.6 MB of weights",
-            input_shapes=efficientnet_lite0.INPUT_SHAPES,
+            input_shapes={"x": (1, 3, 224, 224)},
             package=packages.EFFICIENTNET_LITE0,
-            fetch=efficientnet_lite0.path,
+            fetch=_efficientnet_lite0,
         ),
         Model(
             name="ppocr-cls",

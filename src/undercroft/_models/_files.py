@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a file whole or not at all."""
+"""Write a file whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from undercroft.errors import Error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that no reader ever sees half of it.
+    """Write a file so that no reader ever sees half of it.
 
     Args:
         path: The file; its folder is made when it does not exist.
@@ -21,19 +21,23 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         Error: The folder cannot be written, or the disk is full.
     """
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".write-", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=".write-", dir=path.parent)
+        temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         # Temporary files are private; an exported model is an ordinary file.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
         temporary = None
     except OSError as exc:
-        raise Error(f"cannot write {path}: {exc.strerror}") from exc
+        raise Error(
+            f"cannot write {path}: {exc.strerror}",
+            hint="check the space left on that disk and its permissions",
+        ) from exc
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()

