@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The whole interface of the project. `make demo` and `make test` set up what
+# they need by themselves and are quick the second time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := build/stamps
+SECONDS ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format gen check-gen engine ta board bench \
+	fuzz test-quick verify clean lock
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+# ---- setting up ----
+
+$(STAMPS)/system: tools/system_packages.py
+	@mkdir -p $(STAMPS)
+	@echo "== system packages"
+	@$(PYTHON) tools/system_packages.py
+	@touch $@
+
+$(STAMPS)/venv: requirements.lock pyproject.toml $(STAMPS)/system
+	@echo "== Python environment ($(VENV), versions and hashes locked)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check \
+		--require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check \
+		--no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(STAMPS)/venv engine ta board ## prepare everything; leaves .venv/bin/undercroft
+	@echo "ready: $(BIN)/undercroft --help"
+
+# ---- building ----
+
+engine: $(STAMPS)/venv ## the engine for this host and for arm64
+	@echo "== engine"
+	@$(BIN)/python -m undercroft._build host aarch64
+
+ta: $(STAMPS)/venv ## the Trusted Application for the emulated board
+	@echo "== Trusted Application"
+	@$(BIN)/python -m undercroft._build ta
+
+board: $(STAMPS)/venv ta engine ## assemble the emulated board's images
+	@echo "== emulated board"
+	@$(BIN)/undercroft board build
+
+# ---- using ----
+
+demo: setup ## a real model and a real photo in the secure world
+	@$(BIN)/undercroft demo
+
+bench: setup ## the benchmark table, by the board's instruction clock
+	@$(BIN)/undercroft bench
+
+# ---- checking ----
+
+lint: $(STAMPS)/venv check-gen ## formatting, types, C style
+	@echo "== lint"
+	@$(BIN)/ruff format --check -q src tests spec tools benchmarks vectors
+	@$(BIN)/ruff check -q src tests spec tools benchmarks vectors
+	@$(BIN)/mypy --no-error-summary
+	@git ls-files 'engine/*.c' 'engine/*.h' 'ta/*.c' 'ta/*.h' | \
+		grep -v uc_spec.h | xargs $(BIN)/clang-format --dry-run -Werror
+	@sh tools/check_tree.sh
+
+format: $(STAMPS)/venv ## format Python and C
+	@$(BIN)/ruff format -q src tests spec tools benchmarks vectors
+	@$(BIN)/ruff check -q --fix src tests spec tools benchmarks vectors
+	@git ls-files 'engine/*.c' 'engine/*.h' 'ta/*.c' 'ta/*.h' | \
+		grep -v uc_spec.h | xargs $(BIN)/clang-format -i
+
+gen: $(STAMPS)/venv ## write the copies of spec/constants.toml
+	@$(BIN)/python spec/gen.py
+
+check-gen: $(STAMPS)/venv ## fail when a generated file is stale
+	@$(BIN)/python spec/gen.py --check
+
+test: setup lint ## everything, from types to the board
+	@$(BIN)/python -m pytest
+
+test-quick: $(STAMPS)/venv engine ## without the board
+	@$(BIN)/python -m pytest -m "not board and not slow"
+
+fuzz: $(STAMPS)/venv ## fuzz the C parsers and the program checker, SECONDS each
+	@$(BIN)/python -m undercroft._build fuzz
+	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
+lock: ## renew requirements.lock (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--group dev pyproject.toml -o requirements.lock -q
+
+clean: ## remove build results (the board's cache stays)
+	@test ! -x $(BIN)/undercroft || $(BIN)/undercroft board down --all || true
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache
