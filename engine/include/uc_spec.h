@@ -84,6 +84,13 @@
 #define UC_SCHEME_SUB_LAYER 2U
 #define UC_SCHEME_RESIDENT 3U
 
+/* [abi] */
+#define UC_ABI_VERSION 1U
+#define UC_INFO_RECORD_BYTES 64U
+#define UC_STATS_RECORD_BYTES 128U
+#define UC_TENSOR_DETAIL 65536U
+#define UC_PROGRAM_DETAIL 65535U
+
 /* [commands] */
 #define UC_CMD_INFO 0U
 #define UC_CMD_DEVICE_KEY 1U

@@ -87,6 +87,13 @@ SCHEME_LAYER: Final[int] = 1
 SCHEME_SUB_LAYER: Final[int] = 2
 SCHEME_RESIDENT: Final[int] = 3
 
+# [abi]
+ABI_VERSION: Final[int] = 1
+INFO_RECORD_BYTES: Final[int] = 64
+STATS_RECORD_BYTES: Final[int] = 128
+TENSOR_DETAIL: Final[int] = 65536
+PROGRAM_DETAIL: Final[int] = 65535
+
 # [commands]
 CMD_INFO: Final[int] = 0
 CMD_DEVICE_KEY: Final[int] = 1
