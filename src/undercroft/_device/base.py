@@ -251,7 +251,7 @@ class LocalDevice(abc.ABC):
             invoker.close()
             raise
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 most local devices hold nothing
         """See `Device.close`."""
 
     def __enter__(self) -> Self:

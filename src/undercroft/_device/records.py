@@ -28,7 +28,6 @@ class DeviceInfo:
         kernel_set: id of the compute kernels it was built with.
         has_ticks: whether statistics carry time per phase.
         version: version and build, in words.
-        instruction_clock: whether its clock counts instructions (1 ns each).
     """
 
     kind: str
@@ -40,7 +39,6 @@ class DeviceInfo:
     kernel_set: int
     has_ticks: bool
     version: str
-    instruction_clock: bool = False
 
     @classmethod
     def parse(cls, kind: str, record: bytes) -> Self:
@@ -134,7 +132,14 @@ class Stats:
     ticks: Ticks | None = None
 
     @classmethod
-    def parse(cls, record: bytes, *, world_switches: int, seconds: float) -> Self:
+    def parse(
+        cls,
+        record: bytes,
+        *,
+        world_switches: int,
+        seconds: float,
+        instructions: int | None = None,
+    ) -> Self:
         """Read the 128-byte statistics record.
 
         Raises:
@@ -165,6 +170,7 @@ class Stats:
             spilled_bytes=value[8],
             world_switches=world_switches,
             seconds=seconds,
+            instructions=instructions,
             ticks=ticks,
         )
 

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drives one session with the secure side: carries pages down, answers up.
+
+This is normal-world code and decides nothing: it obeys what the secure side
+wants and hands on what it cannot read. Memory: one shared buffer; pages are read
+from the file straight into it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from undercroft._device.base import (
+    INFO_RECORD_BYTES,
+    STATS_RECORD_BYTES,
+    Invoker,
+    Reply,
+)
+from undercroft._device.clock import counts_instructions
+from undercroft._device.parcel import read_parcel
+from undercroft._device.records import DeviceInfo, Stats
+from undercroft._spec import MAX_LICENSE_BYTES, Command, State, Status
+from undercroft.errors import DeviceError, Error, InputError, LicenseError, from_status
+from undercroft.tensor import TensorInfo
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from undercroft._device.base import BytesLike
+
+
+class ModelClient:
+    """A sealed model, loaded over an `Invoker` that the client then owns.
+
+    Not safe for use by several threads at once. After a failed inference the
+    next one works; after a `DeviceLostError` the session is gone and the model
+    has to be loaded again.
+    """
+
+    def __init__(
+        self, invoker: Invoker, sealed_path: Path | str, license_bytes: bytes
+    ) -> None:
+        """Open the model and push its program and resident pages.
+
+        Raises:
+            FormatError: not a sealed file, or damaged.
+            LicenseError: for another device, model or provider.
+            VerificationError: something does not verify.
+            SecureMemoryError: the device has too little secure memory free.
+            DeviceError: the device refuses otherwise.
+        """
+        self._invoker = invoker
+        self._parcel = read_parcel(sealed_path)
+        if not 1 <= len(license_bytes) <= MAX_LICENSE_BYTES:
+            raise LicenseError(
+                f"a license of {len(license_bytes)} bytes; it has 1 to "
+                f"{MAX_LICENSE_BYTES}",
+                hint="ask the provider for a license for this device and model",
+            )
+        self._push_pages = self._choose_push_pages()
+        self._file = self._parcel.open_pages()
+        try:
+            reply = self._invoke(
+                Command.OPEN, data1=self._parcel.header, data2=license_bytes
+            )
+            self._push_until_none_wanted(reply, State.READY)
+        except BaseException:
+            self._file.close()
+            raise
+        self._in_doubt = False
+        self._closed = False
+
+    @property
+    def model_version(self) -> int:
+        """The version that the provider gave the model."""
+        return self._parcel.model_version
+
+    @property
+    def inputs(self) -> Sequence[TensorInfo]:
+        """Inputs in the order `infer` takes them."""
+        return self._parcel.inputs
+
+    @property
+    def outputs(self) -> Sequence[TensorInfo]:
+        """Outputs in the order `infer` gives them."""
+        return self._parcel.outputs
+
+    def infer(
+        self, inputs: Sequence[npt.NDArray[np.float32]]
+    ) -> tuple[list[npt.NDArray[np.float32]], Stats]:
+        """Run one inference.
+
+        Args:
+            inputs: one array per input, of exactly its shape and type.
+
+        Returns:
+            The outputs, and what the inference cost.
+
+        Raises:
+            InputError: a wrong number of inputs, a wrong shape or type.
+            VerificationError: a page does not verify.
+            DeviceError: the device refuses.
+        """
+        payloads = self._encode(inputs)
+        began = time.monotonic_ns()
+        entered = self._invoker.invocations
+        self._begin()
+        try:
+            reply = Reply(Status.OK)
+            for index, payload in enumerate(payloads):
+                reply = self._write(index, payload)
+            self._push_until_none_wanted(reply, State.DONE)
+            outputs = [self._read(index) for index in range(len(self.outputs))]
+        except BaseException:
+            # Where the failure was ours, the device still waits inside the
+            # inference; then the next INFER is out of order once.
+            self._in_doubt = True
+            raise
+        switches = self._invoker.invocations - entered
+        elapsed_ns = time.monotonic_ns() - began
+        record = self._invoke(Command.STATS, output_bytes=STATS_RECORD_BYTES).output
+        stats = Stats.parse(
+            record,
+            world_switches=switches,
+            seconds=elapsed_ns / 1e9,
+            instructions=elapsed_ns if counts_instructions() else None,
+        )
+        return outputs, stats
+
+    def close(self) -> None:
+        """Close the session; the secure side wipes the model. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._file.close()
+        with suppress(Error):
+            self._invoker.invoke(Command.CLOSE)
+        self._invoker.close()
+
+    # ---- inference, step by step ----
+
+    def _begin(self) -> None:
+        reply = self._invoker.invoke(Command.INFER)
+        if reply.status == Status.BAD_STATE and self._in_doubt:
+            # The inference that a failure left behind is ended and wiped now.
+            reply = self._invoker.invoke(Command.INFER)
+        self._in_doubt = False
+        _check(reply, Command.INFER)
+
+    def _write(self, index: int, payload: memoryview) -> Reply:
+        buffer = self._invoker.buffer
+        step = len(buffer) // 4 * 4
+        reply = Reply(Status.OK)
+        for start in range(0, len(payload), step):
+            chunk = payload[start : start + step]
+            buffer[: len(chunk)] = chunk
+            reply = self._invoke(
+                Command.INPUT, values=(index, start // 4), buffer_bytes=len(chunk)
+            )
+        return reply
+
+    def _read(self, index: int) -> npt.NDArray[np.float32]:
+        info = self.outputs[index]
+        result = np.empty(info.shape, dtype=np.float32)
+        room = result.reshape(-1).data.cast("B")
+        step = len(self._invoker.buffer) // 4 * 4
+        for start in range(0, len(room), step):
+            wanted = min(step, len(room) - start)
+            reply = self._invoke(
+                Command.OUTPUT, values=(index, start // 4), output_bytes=wanted
+            )
+            if len(reply.output) != wanted:
+                raise DeviceError(
+                    f"the device gave {len(reply.output)} bytes of output "
+                    f"{info.name!r} where {wanted} were asked for",
+                    hint="the file's header does not describe its program",
+                    command="OUTPUT",
+                )
+            room[start : start + wanted] = reply.output
+        return result
+
+    def _push_until_none_wanted(self, reply: Reply, state_after: State) -> None:
+        state = reply.state
+        while reply.want_count > 0:
+            count = min(reply.want_count, self._push_pages)
+            size = self._parcel.read_pages(
+                self._file, reply.want_first, count, self._invoker.buffer
+            )
+            reply = self._invoke(
+                Command.PUSH, values=(reply.want_first, count), buffer_bytes=size
+            )
+            state = reply.state
+        if state != state_after:
+            raise DeviceError(
+                f"the device wants no more pages but is in state {state}, not "
+                f"{state_after.name}",
+                hint="host software and Trusted Application are of different "
+                "versions; rebuild both",
+                command="PUSH",
+            )
+
+    # ---- helpers ----
+
+    def _choose_push_pages(self) -> int:
+        record = self._invoke(Command.INFO, output_bytes=INFO_RECORD_BYTES).output
+        advised = DeviceInfo.parse("", record).push_pages
+        room = len(self._invoker.buffer) // self._parcel.slot_bytes
+        if room < 1:
+            raise DeviceError(
+                f"a page of {self._parcel.slot_bytes} bytes does not fit the device's "
+                f"shared buffer of {len(self._invoker.buffer)} bytes",
+                hint="seal the model with smaller pages",
+                command="PUSH",
+            )
+        return min(room, advised) if advised else room
+
+    def _encode(self, inputs: Sequence[npt.NDArray[np.float32]]) -> list[memoryview]:
+        if len(inputs) != len(self.inputs):
+            raise InputError(
+                f"{len(inputs)} inputs were given; the model has {len(self.inputs)}"
+            )
+        payloads = []
+        for info, array in zip(self.inputs, inputs, strict=True):
+            if array.shape != info.shape or array.dtype != np.dtype(info.dtype):
+                raise InputError(
+                    f"input {info.name!r} is {array.dtype} {array.shape}; expected "
+                    f"{info.dtype} {info.shape}"
+                )
+            flat = np.ascontiguousarray(array, dtype="<f4").reshape(-1)
+            payloads.append(flat.data.cast("B"))
+        return payloads
+
+    def _invoke(
+        self,
+        command: Command,
+        *,
+        values: tuple[int, int] = (0, 0),
+        data1: BytesLike | None = None,
+        data2: BytesLike | None = None,
+        buffer_bytes: int = 0,
+        output_bytes: int = 0,
+    ) -> Reply:
+        reply = self._invoker.invoke(
+            command,
+            values=values,
+            data1=data1,
+            data2=data2,
+            buffer_bytes=buffer_bytes,
+            output_bytes=output_bytes,
+        )
+        return _check(reply, command)
+
+
+def _check(reply: Reply, command: Command) -> Reply:
+    if reply.status != Status.OK:
+        raise from_status(reply.status, reply.detail, command.name)
+    return reply
