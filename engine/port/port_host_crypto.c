@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The cryptography of the host port, from OpenSSL's libcrypto (3.0 or later).
+ * What belongs to a device (its key, its policy, its clock) is in port_host.c.
+ */
+#include "uc_port.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "uc_spec.h"
+
+#define GCM_NONCE_BYTES 12
+#define GCM_TAG_BYTES 16
+#define SHA256_BYTES 32
+
+struct host_aead {
+	uint8_t key[32];
+};
+
+_Static_assert(sizeof(struct host_aead) <= UC_PORT_AEAD_BYTES,
+	       "the key must fit into the engine's context");
+
+void uc_port_wipe(void *memory, size_t len)
+{
+	OPENSSL_cleanse(memory, len);
+}
+
+bool uc_port_sha256(const uint8_t *data, size_t len, uint8_t digest[32])
+{
+	return EVP_Digest(data, len, digest, NULL, EVP_sha256(), NULL) == 1;
+}
+
+bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
+			 const uint8_t *data, size_t len, uint8_t mac[32])
+{
+	static const uint8_t none = 0;
+	unsigned int written = 0;
+
+	if (key_len > INT_MAX)
+		return false;
+	/* libcrypto takes a NULL key to mean "the key of the last call". */
+	return HMAC(EVP_sha256(), key ? key : &none, (int)key_len, data, len,
+		    mac, &written) != NULL && written == SHA256_BYTES;
+}
+
+bool uc_port_ed25519_verify(const uint8_t public_key[32],
+			    const uint8_t *message, size_t len,
+			    const uint8_t signature[64])
+{
+	EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL,
+						    public_key, 32);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool ok = key && context &&
+		  EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1 &&
+		  EVP_DigestVerify(context, signature, 64, message, len) == 1;
+
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(key);
+	return ok;
+}
+
+static bool gcm_open(const EVP_CIPHER *cipher, const uint8_t *key,
+		     const uint8_t *nonce, const uint8_t *aad, size_t aad_len,
+		     uint8_t *data, size_t len, const uint8_t *tag)
+{
+	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+	uint8_t expected[GCM_TAG_BYTES] = { 0 };
+	int written = 0;
+	bool ok = false;
+
+	/* EVP does not promise to leave the tag alone. */
+	memcpy(expected, tag, sizeof(expected));
+	ok = context && len <= INT_MAX && aad_len <= INT_MAX &&
+	     EVP_DecryptInit_ex(context, cipher, NULL, key, nonce) == 1 &&
+	     (aad_len == 0 || EVP_DecryptUpdate(context, NULL, &written, aad,
+						(int)aad_len) == 1) &&
+	     EVP_DecryptUpdate(context, data, &written, data, (int)len) == 1 &&
+	     EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG,
+				 GCM_TAG_BYTES, expected) == 1 &&
+	     EVP_DecryptFinal_ex(context, data + len, &written) == 1;
+	EVP_CIPHER_CTX_free(context);
+	if (!ok)
+		OPENSSL_cleanse(data, len);
+	return ok;
+}
+
+bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
+			    const uint8_t *aad, size_t aad_len, uint8_t *data,
+			    size_t len, const uint8_t tag[16])
+{
+	return gcm_open(EVP_aes_128_gcm(), key, nonce, aad, aad_len, data, len,
+			tag);
+}
+
+bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
+		       const uint8_t key[32])
+{
+	struct host_aead *host = (struct host_aead *)(void *)aead->opaque;
+
+	if (suite != UC_SUITE_AES_256_GCM)
+		return false;
+	memcpy(host->key, key, sizeof(host->key));
+	return true;
+}
+
+bool uc_port_aead_open(const struct uc_port_aead *aead,
+		       const uint8_t nonce[12], uint8_t *data, size_t len,
+		       const uint8_t tag[16])
+{
+	const struct host_aead *host =
+		(const struct host_aead *)(const void *)aead->opaque;
+
+	return gcm_open(EVP_aes_256_gcm(), host->key, nonce, NULL, 0, data,
+			len, tag);
+}
