@@ -12,6 +12,8 @@
     ├── FormatError             not one of our files, truncated, over a limit 1
     ├── VerificationError       signature, tag, wrapped key: no more detail   1
     ├── LicenseError            for another device, model or provider         1
+    ├── FileAccessError         a file: missing, unreadable, permissions      1
+    │   └── FileWriteError          disk full, not writable; nothing was left
     ├── InputError              an input of the wrong name, shape or type     1
     ├── DeviceError             the secure side refused: .status .detail      1
     │   ├── DeviceStateError        a command or page out of order
@@ -38,6 +40,8 @@ __all__ = [
     "DeviceStateError",
     "EnvironmentMissingError",
     "Error",
+    "FileAccessError",
+    "FileWriteError",
     "FormatError",
     "HarnessError",
     "InputError",
@@ -131,6 +135,14 @@ class VerificationError(Error):
 
 class LicenseError(Error):
     """A license that does not go with this device, model or provider."""
+
+
+class FileAccessError(Error):
+    """A file is missing, cannot be read, or has unsafe permissions."""
+
+
+class FileWriteError(FileAccessError):
+    """A file cannot be written, or the disk is full; nothing was left behind."""
 
 
 class InputError(Error):
