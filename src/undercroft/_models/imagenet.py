@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from undercroft._models import packages
 from undercroft._models.efficientnet_lite0 import CLASS_COUNT, IMAGE_SIZE
@@ -153,7 +153,8 @@ def top(logits: npt.NDArray[Any], count: int = 5) -> list[Guess]:
 def _decode(data: bytes, what: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
-        return image.convert("RGB")
+        # Phones store portraits lying on their side and say so in the file.
+        return ImageOps.exif_transpose(image).convert("RGB")
     except (
         UnidentifiedImageError,
         Image.DecompressionBombError,
