@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from undercroft.errors import DeviceError
 _INFO = struct.Struct("<8I32s")
 _STATS = struct.Struct("<16Q")
 ABI_VERSION = 1
+_PARAMETER_PREFIX = "undercroft_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,23 +180,52 @@ class Stats:
         """The fields as JSON has them."""
         return asdict(self)
 
+    def as_parameters(self) -> dict[str, int | float]:
+        """The fields as parameters of an Open Inference Protocol answer.
+
+        Those are flat and have no null: `undercroft_` and the field's name, and
+        `undercroft_ticks_...` for the phases.
+        """
+        flat = self.as_dict()
+        for phase, count in (flat.pop("ticks") or {}).items():
+            flat[f"ticks_{phase}"] = count
+        return {
+            f"{_PARAMETER_PREFIX}{name}": value
+            for name, value in flat.items()
+            if value is not None
+        }
+
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Read what `as_dict` wrote; unknown fields are ignored.
+    def from_parameters(cls, parameters: Mapping[str, object]) -> Self:
+        """Read what `as_parameters` wrote; other parameters are ignored.
 
         Raises:
-            DeviceError: a field is missing.
+            DeviceError: a field is missing or no number.
         """
-        names = {field.name for field in fields(cls)}
-        known = {key: value[key] for key in value if key in names}
-        ticks = known.get("ticks")
+        found = {
+            key.removeprefix(_PARAMETER_PREFIX): value
+            for key, value in parameters.items()
+            if key.startswith(_PARAMETER_PREFIX)
+        }
         try:
-            if isinstance(ticks, dict):
-                known["ticks"] = Ticks(**ticks)
-            return cls(**known)
-        except TypeError as error:
+            phases = {
+                field.name: int(found[f"ticks_{field.name}"])  # type: ignore[call-overload]
+                for field in fields(Ticks)
+                if f"ticks_{field.name}" in found
+            }
+            counts = {
+                field.name: int(found[field.name])  # type: ignore[call-overload]
+                for field in fields(cls)
+                if field.name in found and field.name != "seconds"
+            }
+            return cls(
+                **counts,
+                seconds=float(found["seconds"]),  # type: ignore[arg-type]
+                ticks=Ticks(**phases) if phases else None,
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DeviceError(
-                "the device's statistics are incomplete",
+                "the agent's statistics are incomplete",
                 hint="host software and agent are of different versions",
                 command="STATS",
             ) from error

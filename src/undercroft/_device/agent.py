@@ -1,0 +1,535 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent: serves a device's sealed models over HTTP.
+
+Open Inference Protocol version 2 (health, metadata, inference with the binary
+tensor extension, model repository), as Triton's clients speak it, and below
+`/v2/undercroft` what a sealed model needs besides: the device's key, uploads and
+statistics (`docs/agent.md`).
+
+The agent is not trusted and needs no trust: it sees sealed pages, licenses wrapped
+to the device, and the inputs and outputs that its own clients exchange with it.
+
+In the board's guest: `python3 -m undercroft._device.agent --port 8080 --device tee:`.
+Imports are late on purpose: under emulation they are what a start costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import json
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from undercroft._device import open_device
+from undercroft._device.clock import counts_instructions
+from undercroft._device.faults import RequestError, encode_error, http_status_of
+from undercroft._device.pool import ModelPool
+from undercroft._device.store import ModelStore, too_large
+from undercroft._spec import MAX_LICENSE_BYTES
+from undercroft.errors import DeviceError, Error, InputError
+
+if TYPE_CHECKING:
+    from undercroft._device.base import Device
+    from undercroft._device.parcel import Parcel
+    from undercroft._device.records import Stats
+    from undercroft.tensor import TensorInfo
+
+DEFAULT_PORT: Final = 8080
+DEFAULT_FOLDER: Final = Path("/var/lib/undercroft")
+DEFAULT_MAX_SEALED_BYTES: Final = 1 << 30
+MAX_CONTROL_BYTES: Final = 65536
+MAX_WAITING: Final = 64
+EXTENSIONS: Final = ["binary_tensor_data", "model_repository", "undercroft"]
+_STOP_SECONDS: Final = 5
+
+_log = logging.getLogger("undercroft.agent")
+_T = TypeVar("_T")
+
+
+class Agent:
+    """The HTTP application of one device and one folder."""
+
+    def __init__(
+        self,
+        device: Device,
+        folder: Path,
+        *,
+        max_sealed_bytes: int = DEFAULT_MAX_SEALED_BYTES,
+        preload: Sequence[str] = (),
+    ) -> None:
+        """Prepare the application in `app`; nothing is entered yet.
+
+        Args:
+            device: where models run; the agent closes it.
+            folder: keeps sealed models and licenses across restarts.
+            max_sealed_bytes: the largest sealed file that is taken.
+            preload: models to load at the start.
+        """
+        self._device = device
+        self._store = ModelStore(folder)
+        self._pool = ModelPool(device, self._store)
+        self._max_sealed_bytes = max_sealed_bytes
+        self._preload = list(preload)
+        self._last_stats: dict[str, Stats] = {}
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="undercroft-device")
+        self._waiting = 0
+        self._turn = asyncio.Lock()
+        self._probed = False
+        self.app = self._make_app()
+
+    # ---- Open Inference Protocol: server ----
+
+    async def _server(self, _: Request) -> Response:
+        from undercroft import __version__
+
+        return _json(
+            {"name": "undercroft", "version": __version__, "extensions": EXTENSIONS}
+        )
+
+    async def _live(self, _: Request) -> Response:
+        return _json({"live": True})
+
+    async def _ready(self, request: Request) -> Response:
+        if not self._probed:
+            await self._on_device(request, self._pool.info)
+            self._probed = True
+        return _json({"ready": True})
+
+    # ---- Open Inference Protocol: models ----
+
+    async def _metadata(self, request: Request) -> Response:
+        name, parcel = self._named_parcel(request)
+        return _json(
+            {
+                "name": name,
+                "versions": [str(parcel.model_version)],
+                "platform": "undercroft",
+                "inputs": _describe(parcel.inputs),
+                "outputs": _describe(parcel.outputs),
+            }
+        )
+
+    async def _model_ready(self, request: Request) -> Response:
+        name, _ = self._named_parcel(request)
+        if name not in self._pool.loaded:
+            raise RequestError(
+                HTTPStatus.CONFLICT,
+                f"model {name!r} is not loaded",
+                hint=self._pool.reason(name)
+                or f"POST to /v2/repository/models/{name}/load",
+            )
+        return _json({"name": name, "ready": True})
+
+    async def _infer(self, request: Request) -> Response:
+        from undercroft._device import oip
+
+        name, parcel = self._named_parcel(request)
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise RequestError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"content encoding {encoding!r} is not supported",
+                hint="send the request uncompressed",
+            )
+        body = await _read_body(request, oip.max_request_bytes(parcel.inputs))
+        asked = oip.parse_request(
+            body, _header_length(request), parcel.inputs, parcel.outputs
+        )
+        outputs, stats = await self._on_device(
+            request, partial(self._pool.infer, name, asked.inputs)
+        )
+        self._last_stats[name] = stats
+        content, head = oip.encode_answer(
+            name, str(parcel.model_version), asked, outputs, stats.as_parameters()
+        )
+        if head is None:
+            return Response(content, media_type="application/json")
+        return Response(
+            content,
+            media_type="application/octet-stream",
+            headers={oip.HEADER_LENGTH: str(head)},
+        )
+
+    # ---- Open Inference Protocol: repository ----
+
+    async def _index(self, request: Request) -> Response:
+        asked = await _read_json(request)
+        loaded = self._pool.loaded
+        rows = []
+        for name in self._store.names():
+            if asked.get("ready") and name not in loaded:
+                continue
+            try:
+                version = str(self._store.parcel(name).model_version)
+                reason = self._pool.reason(name)
+            except Error as error:
+                version, reason = "", error.message
+            state = "READY" if name in loaded else "UNAVAILABLE"
+            rows.append(
+                {"name": name, "version": version, "state": state, "reason": reason}
+            )
+        return _json(rows)
+
+    async def _load(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        parameters = (await _read_json(request)).get("parameters")
+        parameters = parameters if isinstance(parameters, dict) else {}
+        foreign = [key for key in parameters if key != "undercroft_evictable"]
+        if foreign:
+            raise InputError(
+                f"unknown load parameters: {', '.join(map(repr, foreign))}",
+                hint="sealed models take no configuration; upload the file with "
+                f"PUT /v2/undercroft/models/{name}/sealed",
+            )
+        evictable = parameters.get("undercroft_evictable") is True
+        await self._on_device(
+            request, partial(self._pool.load, name, evictable=evictable)
+        )
+        return _json({})
+
+    async def _unload(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        await _read_json(request)
+        self._store.parcel(name)
+        await self._on_device(request, partial(self._pool.unload, name))
+        return _json({})
+
+    # ---- our extension ----
+
+    async def _info(self, request: Request) -> Response:
+        info = await self._on_device(request, self._pool.info)
+        return _json(
+            {
+                "device": info.as_dict(),
+                "counts_instructions": counts_instructions(),
+                "loaded": sorted(self._pool.loaded),
+            }
+        )
+
+    async def _device_key(self, request: Request) -> Response:
+        key = await self._on_device(request, self._pool.device_key)
+        return Response(key, media_type="application/cose-key")
+
+    async def _describe_upload(self, request: Request) -> Response:
+        name, parcel = self._named_parcel(request)
+        return _json(
+            {
+                "name": name,
+                "sealed_sha256": self._store.sha256(name),
+                "has_license": self._store.has_license(name),
+                "budget_bytes": parcel.budget_bytes,
+                "loaded": name in self._pool.loaded,
+            }
+        )
+
+    async def _put_sealed(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        self._store.sealed_path(name)
+        self._store.trim(self._pool.loaded | {name})
+        digest = await self._receive(
+            request, self._max_sealed_bytes, partial(self._store.install_sealed, name)
+        )
+        return _json({"sha256": digest}, HTTPStatus.CREATED)
+
+    async def _put_license(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        self._store.sealed_path(name)
+        digest = await self._receive(
+            request, MAX_LICENSE_BYTES, partial(self._store.install_license, name)
+        )
+        return _json({"sha256": digest}, HTTPStatus.CREATED)
+
+    async def _remove(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        self._store.sealed_path(name)
+        await self._on_device(request, partial(self._pool.unload, name))
+        self._store.remove(name)
+        self._last_stats.pop(name, None)
+        return _json({})
+
+    async def _stats(self, request: Request) -> Response:
+        name, _ = self._named_parcel(request)
+        stats = self._last_stats.get(name)
+        if stats is None:
+            raise RequestError(
+                HTTPStatus.NOT_FOUND, f"model {name!r} has not run since the start"
+            )
+        return _json(stats.as_dict())
+
+    # ---- how requests reach the device ----
+
+    async def _on_device(self, request: Request, work: Callable[[], _T]) -> _T:
+        """Run `work` in the worker thread when it is this request's turn.
+
+        A client that went away while waiting loses its turn; one that goes away
+        later costs the rest of its own inference and nobody else anything.
+        """
+        if self._waiting >= MAX_WAITING:
+            raise RequestError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"{self._waiting} requests are waiting for the device",
+                hint="try again later",
+            )
+        self._waiting += 1
+        try:
+            async with self._turn:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._worker, work)
+        finally:
+            self._waiting -= 1
+
+    async def _receive(
+        self,
+        request: Request,
+        max_bytes: int,
+        install: Callable[[Any], str],
+    ) -> str:
+        loop = asyncio.get_running_loop()
+        with self._store.receive(max_bytes, _content_length(request)) as upload:
+            async for chunk in request.stream():
+                upload.write(chunk)
+            return await loop.run_in_executor(None, install, upload)
+
+    def _named_parcel(self, request: Request) -> tuple[str, Parcel]:
+        name = request.path_params["model"]
+        parcel = self._store.parcel(name)
+        version = request.path_params.get("version")
+        if version is not None and version != str(parcel.model_version):
+            raise RequestError(
+                HTTPStatus.NOT_FOUND,
+                f"model {name!r} has version {parcel.model_version}, not {version}",
+            )
+        return name, parcel
+
+    # ---- the application ----
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._worker.submit(self._warm_up)
+        yield
+        self._worker.submit(self._pool.close)
+        self._worker.shutdown(wait=True)
+
+    def _warm_up(self) -> None:
+        # The first inference is not to pay for these imports.
+        from undercroft._device import client, oip  # noqa: F401
+
+        for name in self._preload:
+            try:
+                self._pool.load(name, evictable=False)
+            except Error as error:
+                _log.error("model %r was not loaded: %s", name, error.diagnostics())
+
+    def _make_app(self) -> Starlette:
+        model = "/v2/models/{model}"
+        version = model + "/versions/{version}"
+        repository = "/v2/repository"
+        own = "/v2/undercroft"
+        return Starlette(
+            routes=[
+                Route("/v2", self._server),
+                Route("/v2/health/live", self._live),
+                Route("/v2/health/ready", self._ready),
+                Route(model, self._metadata),
+                Route(model + "/ready", self._model_ready),
+                Route(model + "/infer", self._infer, methods=["POST"]),
+                Route(version, self._metadata),
+                Route(version + "/ready", self._model_ready),
+                Route(version + "/infer", self._infer, methods=["POST"]),
+                Route(repository + "/index", self._index, methods=["POST"]),
+                Route(
+                    repository + "/models/{model}/load", self._load, methods=["POST"]
+                ),
+                Route(
+                    repository + "/models/{model}/unload",
+                    self._unload,
+                    methods=["POST"],
+                ),
+                Route(own, self._info),
+                Route(own + "/device-key", self._device_key),
+                Route(own + "/models/{model}", self._describe_upload),
+                Route(own + "/models/{model}", self._remove, methods=["DELETE"]),
+                Route(
+                    own + "/models/{model}/sealed", self._put_sealed, methods=["PUT"]
+                ),
+                Route(
+                    own + "/models/{model}/license", self._put_license, methods=["PUT"]
+                ),
+                Route(own + "/models/{model}/stats", self._stats),
+            ],
+            exception_handlers={
+                Error: _answer_error,
+                HTTPException: _answer_http_exception,
+                ClientDisconnect: _answer_nobody,
+                Exception: _answer_fault,
+            },
+            lifespan=self._lifespan,
+        )
+
+
+async def _answer_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, Error):
+        return await _answer_fault(_, error)
+    return Response(
+        encode_error(error),
+        status_code=http_status_of(error),
+        media_type="application/json",
+    )
+
+
+async def _answer_http_exception(_: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", HTTPStatus.INTERNAL_SERVER_ERROR)
+    text = getattr(error, "detail", "") or HTTPStatus(status).phrase
+    return _json({"error": text}, status)
+
+
+async def _answer_nobody(_: Request, __: Exception) -> Response:
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
+async def _answer_fault(_: Request, __: Exception) -> Response:
+    # Starlette logs the traceback; the client learns nothing of our insides.
+    return _json(
+        {"error": "a fault inside the agent"}, HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+
+
+def _json(value: object, status: int = HTTPStatus.OK) -> Response:
+    return Response(
+        json.dumps(value).encode(), status_code=status, media_type="application/json"
+    )
+
+
+def _describe(infos: Sequence[TensorInfo]) -> list[dict[str, Any]]:
+    return [
+        {"name": info.name, "datatype": "FP32", "shape": list(info.shape)}
+        for info in infos
+    ]
+
+
+def _content_length(request: Request) -> int | None:
+    return _number_header(request, "content-length")
+
+
+def _header_length(request: Request) -> int | None:
+    return _number_header(request, "inference-header-content-length")
+
+
+def _number_header(request: Request, name: str) -> int | None:
+    text = request.headers.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise InputError(f"the header {name} is {text[:40]!r}, not a number")
+    return int(text)
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytearray:
+    declared = _content_length(request)
+    if declared is not None and declared > max_bytes:
+        raise too_large(declared, max_bytes)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise too_large(len(body), max_bytes)
+    return body
+
+
+async def _read_json(request: Request) -> dict[str, Any]:
+    body = await _read_body(request, MAX_CONTROL_BYTES)
+    if not body.strip():
+        return {}
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InputError("the request is not JSON", hint=str(error)) from error
+    if not isinstance(value, dict):
+        raise InputError("the request is not a JSON object")
+    return value
+
+
+# ---- running it ----
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        DeviceError: it is in use, or the address is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        what = "in use" if in_use else str(error)
+        raise DeviceError(
+            f"cannot listen on {address} port {port}: {what}",
+            hint="give another --port, or 0 for any free one",
+        ) from error
+    return listener
+
+
+def serve(agent: Agent, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        agent.app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the agent as the board's guest does; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="undercroft-agent", description=__doc__)
+    parser.add_argument("--device", default="tee:", help="tee: or host:")
+    parser.add_argument("--address", default="0.0.0.0")  # noqa: S104 the guest's only network is the host's loopback
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER)
+    parser.add_argument("--load", action="append", default=[], metavar="MODEL")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="agent: %(message)s")
+    try:
+        listener = listen(options.address, options.port)
+        agent = Agent(open_device(options.device), options.folder, preload=options.load)
+        _log.info("%s on port %d", options.device, listener.getsockname()[1])
+        serve(agent, listener)
+    except Error as error:
+        _log.error("%s", error.diagnostics())
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+
+__all__ = ["Agent", "listen", "main", "serve"]
