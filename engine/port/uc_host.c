@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "uc_host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "port_host.h"
+
+_Static_assert(sizeof(struct uc_param) == 32 &&
+		       offsetof(struct uc_param, ns_data) == 16,
+	       "uc_host.h documents this layout for other languages");
+
+struct uc_host {
+	struct uc_pool pool;
+	uint8_t device_private_key[32];
+	struct host_session *sessions;
+};
+
+/* The first member is what callers hold. */
+struct host_session {
+	struct uc_session session;
+	struct uc_host *host;
+	struct host_session *next;
+};
+
+struct uc_host *uc_host_create(size_t arena_bytes,
+			       const uint8_t device_private_key[32])
+{
+	size_t len = arena_bytes & ~(size_t)(UC_ARENA_ALIGN_BYTES - 1);
+	struct uc_host *host = calloc(1, sizeof(*host));
+	uint8_t *memory = NULL;
+
+	if (!host || len == 0 || len > UINT32_MAX)
+		goto fail;
+	memory = aligned_alloc(UC_ARENA_ALIGN_BYTES, len);
+	if (!memory)
+		goto fail;
+	uc_pool_init(&host->pool, memory, len, 0);
+	memcpy(host->device_private_key, device_private_key,
+	       sizeof(host->device_private_key));
+	return host;
+fail:
+	free(host);
+	return NULL;
+}
+
+void uc_host_destroy(struct uc_host *host)
+{
+	if (!host)
+		return;
+	while (host->sessions)
+		uc_host_session_close(&host->sessions->session);
+	uc_port_host_use_device(NULL);
+	free(host->pool.memory);
+	uc_port_wipe(host, sizeof(*host));
+	free(host);
+}
+
+struct uc_session *uc_host_session_open(struct uc_host *host)
+{
+	struct host_session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return NULL;
+	uc_session_init(&session->session, &host->pool);
+	session->host = host;
+	session->next = host->sessions;
+	host->sessions = session;
+	return &session->session;
+}
+
+void uc_host_session_close(struct uc_session *session)
+{
+	struct host_session *closed = (struct host_session *)session;
+	struct host_session **link = NULL;
+
+	if (!session)
+		return;
+	uc_session_close(session);
+	for (link = &closed->host->sessions; *link != closed;)
+		link = &(*link)->next;
+	*link = closed->next;
+	free(closed);
+}
+
+int uc_host_command(struct uc_session *session, uint32_t command,
+		    struct uc_param params[4])
+{
+	const struct host_session *caller =
+		(const struct host_session *)session;
+
+	uc_port_host_use_device(caller->host->device_private_key);
+	return uc_service_command(session, command, params);
+}

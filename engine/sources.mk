@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The engine's sources, for this folder's Makefile and for the Trusted
+# Application's. Set ENGINE_DIR (this folder) and KERNELS before including it.
+
+# State machines, parsers, checks: for size and hardening.
+UC_CONTROL_SOURCES := $(filter-out %/io.c, \
+	$(sort $(wildcard $(ENGINE_DIR)/src/*.c)))
+
+# Everything that touches every element: -O3, and on arm64 -mno-strict-align.
+UC_COMPUTE_SOURCES := $(ENGINE_DIR)/src/io.c \
+	$(sort $(wildcard $(ENGINE_DIR)/src/ops/*.c)) \
+	$(filter-out $(ENGINE_DIR)/src/kernels/kernels_%, \
+		$(sort $(wildcard $(ENGINE_DIR)/src/kernels/*.c))) \
+	$(ENGINE_DIR)/src/kernels/kernels_$(KERNELS).c
+
+UC_HOST_PORT_SOURCES := $(ENGINE_DIR)/port/port_host.c \
+	$(ENGINE_DIR)/port/port_host_crypto.c
+
+UC_INCLUDES := -I$(ENGINE_DIR)/include -I$(ENGINE_DIR)/src \
+	-I$(ENGINE_DIR)/src/kernels -I$(ENGINE_DIR)/src/ops
+UC_WARNINGS := -Wall -Wextra -Werror -Wconversion -Wswitch-enum

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operators one after the other, each in steps: its resident panels at once,
+ * then as many streamed panels at a time as the plan says. When the window
+ * does not hold the next step the run is left where it stands, and goes on
+ * with the next page.
+ */
+#include "engine.h"
+#include "uc_op.h"
+
+struct operands {
+	struct uc_op op;
+	struct uc_tensor a, b, out;
+};
+
+static bool load_operands(struct uc_engine *engine, struct operands *operands,
+			  struct uc_op_step *step)
+{
+	const struct uc_program *program = &engine->program;
+	struct uc_arena *arena = &engine->arena;
+	struct uc_op *op = &operands->op;
+
+	uc_program_op(program, engine->run.op, op);
+	step->s.op = op;
+	if (op->input_a != UC_NO_TENSOR) {
+		uc_program_tensor(program, op->input_a, &operands->a);
+		step->s.a = &operands->a;
+		step->a = uc_arena_use(arena, operands->a.offset,
+				       operands->a.bytes);
+		if (!step->a)
+			return false;
+	}
+	if (op->input_b != UC_NO_TENSOR) {
+		uc_program_tensor(program, op->input_b, &operands->b);
+		step->s.b = &operands->b;
+		step->b = uc_arena_use(arena, operands->b.offset,
+				       operands->b.bytes);
+		if (!step->b)
+			return false;
+	}
+	uc_program_tensor(program, op->output, &operands->out);
+	step->s.out = &operands->out;
+	step->out = uc_arena_use(arena, operands->out.offset,
+				 operands->out.bytes);
+	return step->out != NULL;
+}
+
+static bool load_scratch(struct uc_engine *engine,
+			 const struct uc_op_type *type,
+			 struct uc_op_step *step)
+{
+	uint64_t bytes = type->scratch(&step->s);
+
+	if (bytes == 0)
+		return true;
+	step->scratch = uc_arena_use(&engine->arena,
+				     engine->program.scratch_offset, bytes);
+	return step->scratch != NULL;
+}
+
+/* Panels of the next step; false when they have not arrived. */
+static bool load_panels(struct uc_engine *engine, struct uc_op_step *step)
+{
+	const struct uc_op *op = step->s.op;
+	uint32_t panel = engine->run.panel;
+	uint64_t resident_offset = 0;
+
+	step->first_panel = panel;
+	if (op->panel_count == 0)
+		return true;
+	if (panel < op->resident_panels) {
+		step->panel_count = op->resident_panels - panel;
+		resident_offset = engine->program.resident_offset +
+				  op->resident_offset +
+				  (uint64_t)panel * op->panel_bytes;
+		step->panels = uc_arena_use(
+			&engine->arena, resident_offset,
+			(uint64_t)step->panel_count * op->panel_bytes);
+		return step->panels != NULL;
+	}
+	step->panel_count = op->panel_count - panel;
+	if (step->panel_count > op->step_panels)
+		step->panel_count = op->step_panels;
+	step->panels = uc_window_peek(
+		engine, (uint64_t)step->panel_count * op->panel_bytes);
+	return step->panels != NULL;
+}
+
+/* One step of the operator under way; false when it must wait for a page. */
+static bool run_step(struct uc_engine *engine, enum uc_status *status)
+{
+	struct operands operands = { 0 };
+	struct uc_op_step step = { 0 };
+	const struct uc_op_type *type = NULL;
+	struct uc_run *run = &engine->run;
+	uint64_t begin = 0;
+
+	uc_arena_close(&engine->arena,
+		       UC_ENGINE_CONTEXT_BYTES +
+			       (size_t)engine->config.program_pages *
+				       engine->config.page_bytes);
+	if (!load_operands(engine, &operands, &step)) {
+		*status = UC_ST_INTERNAL;
+		return false;
+	}
+	if (!load_panels(engine, &step))
+		return false;
+	type = uc_op_find(operands.op.code);
+	if (!type || !load_scratch(engine, type, &step)) {
+		*status = UC_ST_INTERNAL;
+		return false;
+	}
+
+	begin = uc_port_ticks();
+	type->run(&step);
+	engine->stats.ticks_compute += uc_port_ticks() - begin;
+
+	if (step.first_panel >= operands.op.resident_panels)
+		uc_window_consume(engine, (uint64_t)step.panel_count *
+						  operands.op.panel_bytes);
+	run->panel += step.panel_count;
+	if (run->panel == operands.op.panel_count) {
+		run->op++;
+		run->panel = 0;
+	}
+	return true;
+}
+
+enum uc_status uc_run_on(struct uc_engine *engine)
+{
+	enum uc_status status = UC_ST_OK;
+
+	engine->state = UC_STATE_RUNNING;
+	while (engine->run.op < engine->program.op_count &&
+	       run_step(engine, &status))
+		;
+	if (engine->run.op == engine->program.op_count) {
+		engine->state = UC_STATE_DONE;
+		engine->stats.inferences++;
+	}
+	return status;
+}
