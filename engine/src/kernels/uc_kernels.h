@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel table: which micro-kernels the operators call. One file in this
+ * folder defines `uc_kernels` per kernel set; a build links exactly one of
+ * them, so a set can be chosen per SoC without touching an operator.
+ *
+ * Every set reads the same packed weights (NR = 8, spec: Panels). Sizes and
+ * strides are in bytes where the name says so, else in elements. A kernel may
+ * read up to UC_ARENA_SLACK_BYTES past the end of an input; it writes exactly
+ * what it is asked to.
+ */
+#ifndef UC_KERNELS_H
+#define UC_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define UC_MAX_TILE_ROWS 8	/* spec: Scratch counts on it */
+#define UC_ROW_KERNELS 3
+#define UC_DWCONV_KERNELS 4
+
+struct uc_minmax {
+	float min;
+	float max;
+};
+
+/* Rows a[0..rows) of k floats times panels, nc output channels. */
+typedef void uc_gemm_fn(size_t rows, size_t nc, size_t k_bytes, const float *a,
+			size_t a_stride_bytes, const float *w, float *c,
+			size_t cm_stride_bytes, size_t cn_stride_bytes,
+			const struct uc_minmax *act);
+
+/* The same with rows that are lists of pointers: a[tap][tile row]. */
+typedef void uc_igemm_fn(size_t rows, size_t nc, size_t k_bytes,
+			 size_t taps_bytes, const float **a, const float *w,
+			 float *c, size_t cm_stride_bytes,
+			 size_t cn_stride_bytes, size_t a_offset_bytes,
+			 const float *zero, const struct uc_minmax *act);
+
+/* One row of output pixels; input[pixel][slot], moved by input_offset_bytes
+ * unless it equals zero. */
+typedef void uc_dwconv_fn(size_t channels, size_t pixels, const float **input,
+			  const float *w, float *out,
+			  intptr_t input_stride_bytes,
+			  size_t out_increment_bytes,
+			  size_t input_offset_bytes, const float *zero,
+			  const struct uc_minmax *act);
+
+/* Pooling: input[pixel][tap]. The kernel has moved `input` on by whole passes
+ * (9 taps, then 8 at a time) when it adds input_increment_bytes. */
+typedef void uc_maxpool_fn(size_t pixels, size_t taps, size_t channels,
+			   const float **input, size_t input_offset_bytes,
+			   float *out, size_t input_increment_bytes,
+			   size_t out_increment_bytes,
+			   const struct uc_minmax *act);
+/* At most 9 taps, one pass; multiplier per pixel. */
+typedef void uc_avgpool_fn(size_t pixels, size_t taps, size_t channels,
+			   const float **input, size_t input_offset_bytes,
+			   const float *zero, const float *multiplier,
+			   float *out, size_t input_increment_bytes,
+			   size_t out_increment_bytes,
+			   const struct uc_minmax *act);
+/* More than 9 taps: 9, then 8 at a time but for the last pass. */
+typedef void uc_avgpool_multipass_fn(
+	size_t pixels, size_t taps, size_t channels, const float **input,
+	size_t input_offset_bytes, const float *zero, const float *multiplier,
+	float *buffer, float *out, size_t input_increment_bytes,
+	size_t out_increment_bytes, const struct uc_minmax *act);
+
+/* out[c] += scale * sum over rows of input[row][c]. */
+typedef void uc_column_sum_fn(size_t rows, size_t channels, const float *input,
+			      size_t input_stride_bytes, const float *zero,
+			      float *out, const float *scale);
+
+typedef void uc_vbinary_fn(size_t bytes, const float *x, const float *y,
+			   float *out, const void *unused);
+typedef void uc_vunary_fn(size_t bytes, const float *x, float *out,
+			  const void *unused);
+typedef void uc_vclamp_fn(size_t bytes, const float *x, float *out,
+			  const struct uc_minmax *act);
+typedef void uc_vmax_fn(size_t bytes, const float *x, float *max,
+			const void *unused);
+/* out = exp(x - *max), *sum = the sum of out. */
+typedef void uc_vexp_fn(size_t bytes, const float *x, const float *max,
+			float *out, float *sum, const void *unused);
+
+/* out[row][c] = clamp(scale[c] * x[row][c] + bias[c]); w: for every 4 channels
+ * 4 scales, then 4 biases. */
+typedef void uc_scale_bias_fn(size_t rows, size_t row_bytes, const float *x,
+			      size_t x_stride_bytes, const float *w,
+			      float *out, size_t out_stride_bytes,
+			      const struct uc_minmax *act);
+
+/* in: height rows of width 32-bit words; out: width rows of height. */
+typedef void uc_transpose_fn(const uint32_t *in, uint32_t *out,
+			     size_t in_stride_bytes, size_t out_stride_bytes,
+			     size_t width, size_t height);
+
+struct uc_row_kernel {
+	size_t rows;	/* MR: rows of a tile */
+	uc_gemm_fn *gemm;
+	uc_igemm_fn *igemm;
+};
+
+struct uc_dwconv_kernel {
+	size_t slots;
+	uc_dwconv_fn *run;
+};
+
+/* The forms of one binary operator. */
+struct uc_binary_kernel {
+	uc_vbinary_fn *vector;	/* x[i] o y[i] */
+	uc_vbinary_fn *scalar;	/* x[i] o *y */
+	uc_vbinary_fn *reversed_scalar;	/* *y o x[i] */
+};
+
+struct uc_kernels {
+	const char *name;
+	/* Descending rows; the last has 1. */
+	struct uc_row_kernel rows[UC_ROW_KERNELS];
+	/* Ascending slots. */
+	struct uc_dwconv_kernel dwconv[UC_DWCONV_KERNELS];
+	uc_maxpool_fn *maxpool;
+	uc_avgpool_fn *avgpool;
+	uc_avgpool_multipass_fn *avgpool_multipass;
+	uc_column_sum_fn *column_sum;
+	struct uc_binary_kernel add, sub, mul, div;
+	uc_vclamp_fn *clamp;
+	uc_scale_bias_fn *scale_bias;
+	uc_vunary_fn *hard_swish;
+	uc_vmax_fn *max;
+	uc_vexp_fn *exp;
+	uc_transpose_fn *transpose;
+};
+
+extern const struct uc_kernels uc_kernels;
+
+#endif /* UC_KERNELS_H */

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Softmax over the channels, with the row's maximum taken off first. */
+#include "uc_ops.h"
+
+static void softmax_run(const struct uc_op_step *step)
+{
+	size_t rows = uc_op_rows(step->s.a);
+	size_t channels = step->s.a->c;
+	size_t bytes = channels * sizeof(float);
+
+	for (size_t i = 0; i < rows; i++) {
+		const float *x = step->a + i * channels;
+		float *out = step->out + i * channels;
+		float max = 0.0f;
+		float sum = 0.0f;
+		float scale = 0.0f;
+
+		uc_kernels.max(bytes, x, &max, NULL);
+		uc_kernels.exp(bytes, x, &max, out, &sum, NULL);
+		scale = 1.0f / sum;
+		uc_kernels.mul.scalar(bytes, out, &scale, out, NULL);
+	}
+	uc_op_apply_act(step->s.op, step->out, rows * channels);
+}
+
+const struct uc_op_type uc_op_softmax = {
+	.code = UC_OP_SOFTMAX,
+	.elementwise = true,
+	.check = uc_op_elementwise_ok,
+	.panels = uc_op_no_panels,
+	.scratch = uc_op_no_scratch,
+	.run = softmax_run,
+};

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "uc_ops.h"
+
+static const struct uc_op_type *const types[] = {
+	[UC_OP_CONV_2D] = &uc_op_conv2d,
+	[UC_OP_DEPTHWISE_CONV_2D] = &uc_op_dwconv2d,
+	[UC_OP_FULLY_CONNECTED] = &uc_op_fully_connected,
+	[UC_OP_ADD] = &uc_op_add,
+	[UC_OP_SUB] = &uc_op_sub,
+	[UC_OP_MUL] = &uc_op_mul,
+	[UC_OP_DIV] = &uc_op_div,
+	[UC_OP_CLAMP] = &uc_op_clamp,
+	[UC_OP_HARD_SIGMOID] = &uc_op_hard_sigmoid,
+	[UC_OP_MAX_POOL_2D] = &uc_op_max_pool,
+	[UC_OP_AVERAGE_POOL_2D] = &uc_op_average_pool,
+	[UC_OP_GLOBAL_AVERAGE_POOL] = &uc_op_global_average_pool,
+	[UC_OP_SOFTMAX] = &uc_op_softmax,
+	[UC_OP_TRANSPOSE] = &uc_op_transpose,
+	[UC_OP_CONSTANT] = &uc_op_constant,
+	[UC_OP_HARD_SWISH] = &uc_op_hard_swish,
+};
+
+const struct uc_op_type *uc_op_find(uint16_t code)
+{
+	return code < sizeof(types) / sizeof(types[0]) ? types[code] : NULL;
+}
