@@ -21,10 +21,10 @@ void uc_port_host_use_device(const uint8_t private_key[32])
 
 static EVP_PKEY *device_key(void)
 {
-	return device_private_key ?
-		       EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
-						    device_private_key, 32) :
-		       NULL;
+	return device_private_key
+		       ? EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
+						      device_private_key, 32)
+		       : NULL;
 }
 
 bool uc_port_device_public_key(uint8_t public_key[32])
@@ -73,11 +73,10 @@ uint32_t uc_port_build(void)
 
 uint64_t uc_port_ticks(void)
 {
-	struct timespec now = { 0 };
+	struct timespec now = {0};
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * uc_port_tick_hz() +
-	       (uint64_t)now.tv_nsec;
+	return (uint64_t)now.tv_sec * uc_port_tick_hz() + (uint64_t)now.tv_nsec;
 }
 
 uint64_t uc_port_tick_hz(void)

@@ -72,8 +72,8 @@ static inline bool uc_range_fits(uint64_t offset, uint64_t len, uint64_t end)
 }
 
 /* Have two ranges, neither of which wraps, a byte in common? */
-static inline bool uc_ranges_meet(uint64_t offset, uint64_t len,
-				  uint64_t other, uint64_t other_len)
+static inline bool uc_ranges_meet(uint64_t offset, uint64_t len, uint64_t other,
+				  uint64_t other_len)
 {
 	return len != 0 && other_len != 0 && offset < other + other_len &&
 	       other < offset + len;

@@ -120,9 +120,9 @@ void uc_engine_want(const struct uc_engine *engine, struct uc_want *want)
 	want->count = 0;
 	if (engine->state == UC_STATE_LOADING) {
 		want->first = engine->loaded_pages;
-		want->count = engine->loaded_pages < config->program_pages ?
-				      config->program_pages :
-				      load_pages(engine);
+		want->count = engine->loaded_pages < config->program_pages
+				      ? config->program_pages
+				      : load_pages(engine);
 		want->count -= engine->loaded_pages;
 	} else if (engine->state == UC_STATE_RUNNING) {
 		want->first = load_pages(engine) + engine->run.streamed_pages;
@@ -169,8 +169,8 @@ static enum uc_status load_page(struct uc_engine *engine,
 {
 	const struct uc_engine_config *config = &engine->config;
 	uint32_t index = engine->loaded_pages;
-	uint64_t offset = UC_ENGINE_CONTEXT_BYTES +
-			  (uint64_t)index * config->page_bytes;
+	uint64_t offset =
+		UC_ENGINE_CONTEXT_BYTES + (uint64_t)index * config->page_bytes;
 	enum uc_status status = UC_ST_OK;
 
 	if (index >= config->program_pages)
@@ -218,7 +218,7 @@ enum uc_status uc_engine_push(struct uc_engine *engine, uint32_t first,
 	size_t page_bytes = engine->config.page_bytes + UC_PAGE_TAG_BYTES;
 	bool loading = engine->state == UC_STATE_LOADING;
 	enum uc_status status = UC_ST_OK;
-	struct uc_want want = { 0 };
+	struct uc_want want = {0};
 
 	*detail = 0;
 	if (!loading && engine->state != UC_STATE_RUNNING)
@@ -233,8 +233,8 @@ enum uc_status uc_engine_push(struct uc_engine *engine, uint32_t first,
 	for (uint32_t i = 0; i < count && status == UC_ST_OK; i++) {
 		const uint8_t *ns_page = ns_pages + i * page_bytes;
 
-		status = loading ? load_page(engine, ns_page, detail) :
-				   stream_page(engine, ns_page, detail);
+		status = loading ? load_page(engine, ns_page, detail)
+				 : stream_page(engine, ns_page, detail);
 	}
 	return status == UC_ST_OK ? UC_ST_OK : fail(engine, status);
 }
@@ -267,7 +267,7 @@ static bool is_element_range(const struct uc_tensor *tensor, uint32_t first,
 static bool inputs_are_complete(const struct uc_engine *engine)
 {
 	const struct uc_program *program = &engine->program;
-	struct uc_tensor tensor = { 0 };
+	struct uc_tensor tensor = {0};
 
 	for (uint32_t i = 0; i < program->input_count; i++) {
 		uc_program_tensor(program, uc_program_input(program, i),
@@ -283,7 +283,7 @@ enum uc_status uc_engine_input(struct uc_engine *engine, uint32_t index,
 			       size_t ns_len)
 {
 	const struct uc_program *program = &engine->program;
-	struct uc_tensor tensor = { 0 };
+	struct uc_tensor tensor = {0};
 	uint8_t *stored = NULL;
 	uint64_t begin = uc_port_ticks();
 	enum uc_status status = UC_ST_OK;
@@ -315,7 +315,7 @@ enum uc_status uc_engine_output(struct uc_engine *engine, uint32_t index,
 				size_t ns_len)
 {
 	const struct uc_program *program = &engine->program;
-	struct uc_tensor tensor = { 0 };
+	struct uc_tensor tensor = {0};
 	const uint8_t *stored = NULL;
 	uint64_t begin = uc_port_ticks();
 
@@ -339,8 +339,7 @@ enum uc_status uc_engine_output(struct uc_engine *engine, uint32_t index,
 void uc_engine_abort(struct uc_engine *engine)
 {
 	if (engine->state == UC_STATE_INPUT ||
-	    engine->state == UC_STATE_RUNNING ||
-	    engine->state == UC_STATE_DONE)
+	    engine->state == UC_STATE_RUNNING || engine->state == UC_STATE_DONE)
 		(void)fail(engine, UC_ST_OK);
 }
 

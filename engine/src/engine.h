@@ -25,7 +25,7 @@ struct uc_run {
 	uint32_t op;	/* index of the operator under way */
 	uint32_t panel; /* its first panel not yet computed */
 	struct uc_window window;
-	uint32_t streamed_pages; /* taken so far */
+	uint32_t streamed_pages;	    /* taken so far */
 	uint32_t input_elements[UC_MAX_IO]; /* written so far */
 };
 
@@ -48,8 +48,7 @@ _Static_assert(sizeof(struct uc_engine) <= UC_ENGINE_CONTEXT_BYTES,
 enum uc_status uc_page_take(struct uc_engine *engine, uint32_t index,
 			    const uint8_t *ns_page, uint64_t offset);
 /* The next page of the stream, into the window. */
-enum uc_status uc_window_take(struct uc_engine *engine,
-			      const uint8_t *ns_page);
+enum uc_status uc_window_take(struct uc_engine *engine, const uint8_t *ns_page);
 /* The next len bytes of the stream, or NULL when they are not there yet. */
 const uint8_t *uc_window_peek(struct uc_engine *engine, uint64_t len);
 void uc_window_consume(struct uc_engine *engine, uint64_t len);

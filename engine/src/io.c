@@ -14,10 +14,10 @@
 
 /* A run of elements that lie in whole or part of one channel's plane. */
 struct plane {
-	uint64_t image;	  /* offset of the image, in elements */
+	uint64_t image; /* offset of the image, in elements */
 	uint64_t channel;
-	uint64_t place;	  /* row-major over height and width */
-	uint64_t places;  /* of a whole plane */
+	uint64_t place;	 /* row-major over height and width */
+	uint64_t places; /* of a whole plane */
 	uint64_t channels;
 };
 
@@ -63,9 +63,9 @@ static uint64_t block_elements(const struct plane *plane, uint64_t left)
 	if (plane->place == 0 && left >= whole &&
 	    plane->channels - plane->channel >= CHANNEL_BLOCK)
 		return whole;
-	return plane->places - plane->place < left ?
-		       plane->places - plane->place :
-		       left;
+	return plane->places - plane->place < left
+		       ? plane->places - plane->place
+		       : left;
 }
 
 static void scatter_one(uint8_t *to, const uint8_t *from, uint64_t elements,

@@ -11,8 +11,8 @@ enum uc_status uc_page_take(struct uc_engine *engine, uint32_t index,
 {
 	size_t page_bytes = engine->config.page_bytes;
 	uint8_t *page = uc_arena_use(&engine->arena, offset, page_bytes);
-	uint8_t nonce[UC_PAGE_NONCE_BYTES] = { 0 };
-	uint8_t tag[UC_PAGE_TAG_BYTES] = { 0 };
+	uint8_t nonce[UC_PAGE_NONCE_BYTES] = {0};
+	uint8_t tag[UC_PAGE_TAG_BYTES] = {0};
 	uint64_t begin = uc_port_ticks();
 	uint64_t moved = 0;
 	bool good = false;
@@ -42,8 +42,8 @@ static bool window_make_room(struct uc_engine *engine)
 	if (uc_range_fits(window->end, program->page_bytes,
 			  program->window_bytes))
 		return true;
-	if (window->begin == 0 || !uc_range_fits(rest, program->page_bytes,
-						 program->window_bytes))
+	if (window->begin == 0 ||
+	    !uc_range_fits(rest, program->page_bytes, program->window_bytes))
 		return false;
 	memory = uc_arena_use(&engine->arena, program->window_offset,
 			      window->end);
@@ -89,9 +89,9 @@ enum uc_status uc_window_take(struct uc_engine *engine, const uint8_t *ns_page)
 			       config->page_bytes - rest);
 	if (!padding)
 		return UC_ST_INTERNAL;
-	return uc_is_zero(padding, (size_t)(config->page_bytes - rest)) ?
-		       UC_ST_OK :
-		       UC_ST_BAD_PROGRAM;
+	return uc_is_zero(padding, (size_t)(config->page_bytes - rest))
+		       ? UC_ST_OK
+		       : UC_ST_BAD_PROGRAM;
 }
 
 const uint8_t *uc_window_peek(struct uc_engine *engine, uint64_t len)

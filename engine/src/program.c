@@ -55,9 +55,10 @@ bool uc_program_decode_header(struct uc_program *program, const uint8_t *bytes,
 	program->scratch_offset = uc_load_u64(bytes + 72);
 	program->scratch_bytes = uc_load_u64(bytes + 80);
 
-	program_bytes = TENSORS_OFFSET +
-			(uint64_t)program->tensor_count * UC_TENSOR_RECORD_BYTES +
-			(uint64_t)program->op_count * UC_OP_RECORD_BYTES;
+	program_bytes =
+		TENSORS_OFFSET +
+		(uint64_t)program->tensor_count * UC_TENSOR_RECORD_BYTES +
+		(uint64_t)program->op_count * UC_OP_RECORD_BYTES;
 	return program->program_bytes == program_bytes &&
 	       program_bytes <= bytes_len;
 }

@@ -16,19 +16,19 @@
 #include "program.h"
 #include "uc_op.h"
 
-#define KNOWN_FLAGS                                               \
-	(UC_OP_FLAG_SCALAR_OPERAND | UC_OP_FLAG_COUNT_INCLUDE_PAD | \
+#define KNOWN_FLAGS                                                            \
+	(UC_OP_FLAG_SCALAR_OPERAND | UC_OP_FLAG_COUNT_INCLUDE_PAD |            \
 	 UC_OP_FLAG_REVERSED)
 
 struct check {
 	const struct uc_program *program;
 	const struct uc_program_limits *limits;
 	size_t bytes_len;
-	uint64_t first_free;   /* end of the program pages */
-	uint64_t end;	       /* beginning of the slack */
-	uint64_t streamed;     /* bytes of the stream seen so far */
-	uint64_t step_bytes;   /* the largest step through the window */
-	uint64_t scratch;      /* the largest need */
+	uint64_t first_free; /* end of the program pages */
+	uint64_t end;	     /* beginning of the slack */
+	uint64_t streamed;   /* bytes of the stream seen so far */
+	uint64_t step_bytes; /* the largest step through the window */
+	uint64_t scratch;    /* the largest need */
 };
 
 static bool is_input(const struct uc_program *program, uint32_t tensor)
@@ -152,7 +152,7 @@ static bool dim_fits(uint32_t dim)
 /* 0 when there are more than any arena holds. */
 static uint64_t tensor_bytes(const struct uc_tensor *tensor)
 {
-	const uint32_t dims[4] = { tensor->n, tensor->h, tensor->w, tensor->c };
+	const uint32_t dims[4] = {tensor->n, tensor->h, tensor->w, tensor->c};
 	uint64_t bytes = 4;
 
 	for (uint32_t i = 0; i < 4; i++) {
@@ -168,15 +168,14 @@ static uint64_t tensor_bytes(const struct uc_tensor *tensor)
 static bool check_tensor(const struct check *check, uint32_t index)
 {
 	const struct uc_program *program = check->program;
-	struct uc_tensor tensor = { 0 };
-	struct uc_op writer = { 0 };
+	struct uc_tensor tensor = {0};
+	struct uc_op writer = {0};
 	uint64_t bytes = 0;
 
 	uc_program_tensor(program, index, &tensor);
 	bytes = tensor_bytes(&tensor);
 	if (bytes == 0 || tensor.bytes != bytes ||
-	    tensor.dtype != UC_DTYPE_F32 ||
-	    tensor.wire_layout > UC_WIRE_NCHW ||
+	    tensor.dtype != UC_DTYPE_F32 || tensor.wire_layout > UC_WIRE_NCHW ||
 	    !uc_program_tensor_reserved_is_zero(program, index))
 		return false;
 	if (!is_place(check, tensor.offset, bytes) ||
@@ -217,9 +216,9 @@ static bool check_attributes(const struct uc_op *op)
 {
 	/* A comparison with a NaN is false. */
 	return (op->flags & ~KNOWN_FLAGS) == 0 &&
-	       op->scheme <= UC_SCHEME_RESIDENT &&
-	       op->act_min <= op->act_max && op->alpha == op->alpha &&
-	       op->beta == op->beta && op->kernel_h <= UC_MAX_KERNEL_SIZE &&
+	       op->scheme <= UC_SCHEME_RESIDENT && op->act_min <= op->act_max &&
+	       op->alpha == op->alpha && op->beta == op->beta &&
+	       op->kernel_h <= UC_MAX_KERNEL_SIZE &&
 	       op->kernel_w <= UC_MAX_KERNEL_SIZE &&
 	       op->stride_h <= UC_MAX_STRIDE && op->stride_w <= UC_MAX_STRIDE;
 }
@@ -240,10 +239,9 @@ static bool check_weights(struct check *check, const struct uc_op_type *type,
 	if (op->resident_panels > op->panel_count)
 		return false;
 	resident = (uint64_t)op->resident_panels * op->panel_bytes;
-	if (resident != 0 &&
-	    (op->resident_offset % UC_ARENA_ALIGN_BYTES != 0 ||
-	     !uc_range_fits(op->resident_offset, resident,
-			    check->program->resident_bytes)))
+	if (resident != 0 && (op->resident_offset % UC_ARENA_ALIGN_BYTES != 0 ||
+			      !uc_range_fits(op->resident_offset, resident,
+					     check->program->resident_bytes)))
 		return false;
 	streamed = (uint64_t)(op->panel_count - op->resident_panels) *
 		   op->panel_bytes;
@@ -265,11 +263,11 @@ static enum uc_status check_op(struct check *check, uint32_t index)
 {
 	const struct uc_program *program = check->program;
 	const struct uc_op_type *type = NULL;
-	struct uc_op op = { 0 };
-	struct uc_tensor a = { 0 };
-	struct uc_tensor b = { 0 };
-	struct uc_tensor out = { 0 };
-	struct uc_op_shapes shapes = { .op = &op, .out = &out };
+	struct uc_op op = {0};
+	struct uc_tensor a = {0};
+	struct uc_tensor b = {0};
+	struct uc_tensor out = {0};
+	struct uc_op_shapes shapes = {.op = &op, .out = &out};
 	uint64_t scratch = 0;
 
 	uc_program_op(program, index, &op);
@@ -337,7 +335,7 @@ static bool is_overwrite(const struct uc_program *program,
 			 const struct uc_tensor *old, uint32_t old_id)
 {
 	const struct uc_op_type *type = NULL;
-	struct uc_op op = { 0 };
+	struct uc_op op = {0};
 
 	if (out->first_op == UC_NO_OP || old->last_op != out->first_op ||
 	    old->offset != out->offset || old->bytes != out->bytes)
@@ -355,8 +353,8 @@ static bool is_overwrite(const struct uc_program *program,
 static bool check_overlaps(const struct check *check, uint32_t index)
 {
 	const struct uc_program *program = check->program;
-	struct uc_tensor tensor = { 0 };
-	struct uc_tensor other = { 0 };
+	struct uc_tensor tensor = {0};
+	struct uc_tensor other = {0};
 
 	uc_program_tensor(program, index, &tensor);
 	for (uint32_t i = 0; i < index; i++) {
@@ -376,18 +374,18 @@ static bool check_overlaps(const struct check *check, uint32_t index)
 
 static bool check_resident(const struct check *check, uint32_t index)
 {
-	struct uc_op op = { 0 };
-	struct uc_op other = { 0 };
+	struct uc_op op = {0};
+	struct uc_op other = {0};
 
 	uc_program_op(check->program, index, &op);
 	for (uint32_t i = 0; op.resident_panels != 0 && i < index; i++) {
 		uc_program_op(check->program, i, &other);
-		if (uc_ranges_meet(
-			    op.resident_offset,
-			    (uint64_t)op.resident_panels * op.panel_bytes,
-			    other.resident_offset,
-			    (uint64_t)other.resident_panels *
-				    other.panel_bytes))
+		if (uc_ranges_meet(op.resident_offset,
+				   (uint64_t)op.resident_panels *
+					   op.panel_bytes,
+				   other.resident_offset,
+				   (uint64_t)other.resident_panels *
+					   other.panel_bytes))
 			return false;
 	}
 	return true;

@@ -40,14 +40,13 @@ static bool load_operands(struct uc_engine *engine, struct operands *operands,
 	}
 	uc_program_tensor(program, op->output, &operands->out);
 	step->s.out = &operands->out;
-	step->out = uc_arena_use(arena, operands->out.offset,
-				 operands->out.bytes);
+	step->out =
+		uc_arena_use(arena, operands->out.offset, operands->out.bytes);
 	return step->out != NULL;
 }
 
 static bool load_scratch(struct uc_engine *engine,
-			 const struct uc_op_type *type,
-			 struct uc_op_step *step)
+			 const struct uc_op_type *type, struct uc_op_step *step)
 {
 	uint64_t bytes = type->scratch(&step->s);
 
@@ -73,24 +72,24 @@ static bool load_panels(struct uc_engine *engine, struct uc_op_step *step)
 		resident_offset = engine->program.resident_offset +
 				  op->resident_offset +
 				  (uint64_t)panel * op->panel_bytes;
-		step->panels = uc_arena_use(
-			&engine->arena, resident_offset,
-			(uint64_t)step->panel_count * op->panel_bytes);
+		step->panels = uc_arena_use(&engine->arena, resident_offset,
+					    (uint64_t)step->panel_count *
+						    op->panel_bytes);
 		return step->panels != NULL;
 	}
 	step->panel_count = op->panel_count - panel;
 	if (step->panel_count > op->step_panels)
 		step->panel_count = op->step_panels;
-	step->panels = uc_window_peek(
-		engine, (uint64_t)step->panel_count * op->panel_bytes);
+	step->panels = uc_window_peek(engine, (uint64_t)step->panel_count *
+						      op->panel_bytes);
 	return step->panels != NULL;
 }
 
 /* One step of the operator under way; false when it must wait for a page. */
 static bool run_step(struct uc_engine *engine, enum uc_status *status)
 {
-	struct operands operands = { 0 };
-	struct uc_op_step step = { 0 };
+	struct operands operands = {0};
+	struct uc_op_step step = {0};
 	const struct uc_op_type *type = NULL;
 	struct uc_run *run = &engine->run;
 	uint64_t begin = 0;

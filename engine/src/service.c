@@ -15,17 +15,17 @@ struct result {
 	uint32_t detail;
 };
 
-static const struct result done = { UC_ST_OK, 0 };
+static const struct result done = {UC_ST_OK, 0};
 
 static struct result failed(enum uc_status status)
 {
-	return (struct result){ status, 0 };
+	return (struct result){status, 0};
 }
 
 static uint32_t session_state(const struct uc_session *session)
 {
-	return session->engine ? uc_engine_state(session->engine) :
-				 UC_STATE_EMPTY;
+	return session->engine ? uc_engine_state(session->engine)
+			       : UC_STATE_EMPTY;
 }
 
 /* A command out of order: it ends whatever was under way. */
@@ -48,7 +48,7 @@ static void drop_empty_engine(struct uc_session *session)
 static void answer_want(const struct uc_session *session,
 			struct uc_param *param)
 {
-	struct uc_want want = { 0 };
+	struct uc_want want = {0};
 
 	if (session->engine)
 		uc_engine_want(session->engine, &want);
@@ -61,7 +61,7 @@ static struct result answer_record(struct uc_param *param,
 				   const uint8_t *record, size_t len)
 {
 	if (!param->ns_data || param->ns_len < len)
-		return (struct result){ UC_ST_SHORT_BUFFER, (uint32_t)len };
+		return (struct result){UC_ST_SHORT_BUFFER, (uint32_t)len};
 	memcpy(param->ns_data, record, len);
 	param->ns_len = len;
 	return done;
@@ -72,7 +72,7 @@ static struct result do_info(struct uc_session *session,
 {
 	const struct uc_pool *pool = session->pool;
 	uint32_t build = uc_port_build();
-	uint8_t record[UC_INFO_RECORD_BYTES] = { 0 };
+	uint8_t record[UC_INFO_RECORD_BYTES] = {0};
 	static const char text[2][BUILD_TEXT_BYTES] = {
 		"undercroft 0.1.0 development",
 		"undercroft 0.1.0 release",
@@ -91,7 +91,7 @@ static struct result do_info(struct uc_session *session,
 static struct result do_device_key(struct uc_session *session,
 				   struct uc_param params[4])
 {
-	uint8_t key[256] = { 0 };
+	uint8_t key[256] = {0};
 	size_t len = sizeof(key);
 	enum uc_status status = uc_device_cose_key(key, &len);
 
@@ -115,11 +115,10 @@ static struct result open_model(struct uc_session *session,
 	if (!uc_pool_take(session, model->budget_bytes))
 		return (struct result){
 			UC_ST_NO_SECURE_MEMORY,
-			(uint32_t)(uc_pool_free_bytes(session->pool) / 1024)
-		};
+			(uint32_t)(uc_pool_free_bytes(session->pool) / 1024)};
 	memcpy(config.page_key, model->page_key, sizeof(config.page_key));
-	session->engine = uc_engine_create(session->region,
-					   model->budget_bytes, &config);
+	session->engine =
+		uc_engine_create(session->region, model->budget_bytes, &config);
 	uc_port_wipe(&config, sizeof(config));
 	if (session->engine)
 		return done;
@@ -134,7 +133,7 @@ static struct result do_open(struct uc_session *session,
 	uint8_t *license = session->pool->staging + UC_MAX_HEADER_BYTES;
 	size_t header_len = params[1].ns_len;
 	size_t license_len = params[2].ns_len;
-	struct uc_opened_model model = { 0 };
+	struct uc_opened_model model = {0};
 	struct result result = done;
 
 	if (session_state(session) != UC_STATE_EMPTY)
@@ -147,8 +146,8 @@ static struct result do_open(struct uc_session *session,
 		return failed(UC_ST_BAD_LICENSE);
 	memcpy(header, params[1].ns_data, header_len);
 	memcpy(license, params[2].ns_data, license_len);
-	result.status = uc_model_open(header, header_len, license, license_len,
-				      &model);
+	result.status =
+		uc_model_open(header, header_len, license, license_len, &model);
 	if (result.status == UC_ST_OK)
 		result = open_model(session, &model);
 	uc_port_wipe(&model, sizeof(model));
@@ -196,9 +195,9 @@ static struct result do_input(struct uc_session *session,
 
 	if (!session->engine)
 		return result;
-	result.status = uc_engine_input(session->engine, params[0].a,
-					params[0].b, params[1].ns_data,
-					params[1].ns_len);
+	result.status =
+		uc_engine_input(session->engine, params[0].a, params[0].b,
+				params[1].ns_data, params[1].ns_len);
 	drop_empty_engine(session);
 	answer_want(session, &params[2]);
 	params[3].a = session_state(session);
@@ -212,9 +211,9 @@ static struct result do_output(struct uc_session *session,
 
 	if (!session->engine)
 		return result;
-	result.status = uc_engine_output(session->engine, params[0].a,
-					 params[0].b, params[1].ns_data,
-					 params[1].ns_len);
+	result.status =
+		uc_engine_output(session->engine, params[0].a, params[0].b,
+				 params[1].ns_data, params[1].ns_len);
 	drop_empty_engine(session);
 	return result;
 }
@@ -222,8 +221,8 @@ static struct result do_output(struct uc_session *session,
 static struct result do_stats(struct uc_session *session,
 			      struct uc_param params[4])
 {
-	struct uc_engine_stats stats = { 0 };
-	uint8_t record[UC_STATS_RECORD_BYTES] = { 0 };
+	struct uc_engine_stats stats = {0};
+	uint8_t record[UC_STATS_RECORD_BYTES] = {0};
 
 	_Static_assert(sizeof(stats) == UC_STATS_RECORD_BYTES,
 		       "the stats record is the struct");
@@ -250,33 +249,33 @@ struct command {
 };
 
 static const struct command commands[] = {
-	[UC_CMD_INFO] = { do_info,
-			  { UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
-			    UC_PARAM_NONE, UC_PARAM_NONE } },
-	[UC_CMD_DEVICE_KEY] = { do_device_key,
-				{ UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
-				  UC_PARAM_NONE, UC_PARAM_NONE } },
-	[UC_CMD_OPEN] = { do_open,
-			  { UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
-			    UC_PARAM_MEMREF_INPUT, UC_PARAM_VALUE_OUTPUT } },
-	[UC_CMD_PUSH] = { do_push,
-			  { UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
-			    UC_PARAM_VALUE_OUTPUT, UC_PARAM_VALUE_OUTPUT } },
-	[UC_CMD_INFER] = { do_infer,
-			   { UC_PARAM_VALUE_INOUT, UC_PARAM_NONE,
-			     UC_PARAM_NONE, UC_PARAM_NONE } },
-	[UC_CMD_INPUT] = { do_input,
-			   { UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
-			     UC_PARAM_VALUE_OUTPUT, UC_PARAM_VALUE_OUTPUT } },
-	[UC_CMD_OUTPUT] = { do_output,
-			    { UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
-			      UC_PARAM_NONE, UC_PARAM_NONE } },
-	[UC_CMD_STATS] = { do_stats,
-			   { UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
-			     UC_PARAM_NONE, UC_PARAM_NONE } },
-	[UC_CMD_CLOSE] = { do_close,
-			   { UC_PARAM_VALUE_INOUT, UC_PARAM_NONE,
-			     UC_PARAM_NONE, UC_PARAM_NONE } },
+	[UC_CMD_INFO] = {do_info,
+			 {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
+			  UC_PARAM_NONE, UC_PARAM_NONE}},
+	[UC_CMD_DEVICE_KEY] = {do_device_key,
+			       {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
+				UC_PARAM_NONE, UC_PARAM_NONE}},
+	[UC_CMD_OPEN] = {do_open,
+			 {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
+			  UC_PARAM_MEMREF_INPUT, UC_PARAM_VALUE_OUTPUT}},
+	[UC_CMD_PUSH] = {do_push,
+			 {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
+			  UC_PARAM_VALUE_OUTPUT, UC_PARAM_VALUE_OUTPUT}},
+	[UC_CMD_INFER] = {do_infer,
+			  {UC_PARAM_VALUE_INOUT, UC_PARAM_NONE, UC_PARAM_NONE,
+			   UC_PARAM_NONE}},
+	[UC_CMD_INPUT] = {do_input,
+			  {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
+			   UC_PARAM_VALUE_OUTPUT, UC_PARAM_VALUE_OUTPUT}},
+	[UC_CMD_OUTPUT] = {do_output,
+			   {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
+			    UC_PARAM_NONE, UC_PARAM_NONE}},
+	[UC_CMD_STATS] = {do_stats,
+			  {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
+			   UC_PARAM_NONE, UC_PARAM_NONE}},
+	[UC_CMD_CLOSE] = {do_close,
+			  {UC_PARAM_VALUE_INOUT, UC_PARAM_NONE, UC_PARAM_NONE,
+			   UC_PARAM_NONE}},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
