@@ -98,7 +98,8 @@ def _engine_variables(target: str) -> dict[str, str]:
     kernels = packages_dir(arch, ["libxnnpack-dev"]) / "usr/lib" / _TRIPLETS[arch]
     variables = {"XNNPACK_DIR": str(kernels), "GEN_DIR": str(_decoders())}
     if target == "aarch64":
-        variables["OPENSSL_DIR"] = str(packages_dir(arch, ["libssl-dev"]) / "usr")
+        openssl = packages_dir(arch, ["libssl-dev", "libssl3t64"])
+        variables["OPENSSL_DIR"] = str(openssl / "usr")
     elif not Path("/usr/include/openssl/evp.h").is_file():
         raise EnvironmentMissingError(
             "the headers of OpenSSL's libcrypto are not installed",
