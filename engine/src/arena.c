@@ -12,13 +12,20 @@ void uc_arena_init(struct uc_arena *arena, uint8_t *base, size_t bytes)
 	arena->mark = 0;
 }
 
+/* Kernels may load a whole vector at the end of an input. */
+#define OVERREAD_BYTES 16U
+
 void *uc_arena_use(struct uc_arena *arena, uint64_t offset, uint64_t len)
 {
 	if (!uc_range_fits(offset, len, arena->bytes))
 		return NULL;
 	if (arena->mark < offset + len)
 		arena->mark = (size_t)(offset + len);
-	uc_guard_open(arena->base + offset, (size_t)len);
+	if (len + OVERREAD_BYTES <= arena->bytes - offset)
+		uc_guard_open(arena->base + offset,
+			      (size_t)len + OVERREAD_BYTES);
+	else
+		uc_guard_open(arena->base + offset, (size_t)len);
 	return arena->base + offset;
 }
 

@@ -90,8 +90,14 @@ static bool check_io_table(const struct uc_program *program)
 		}
 	}
 	for (uint32_t i = 0; i < program->output_count; i++) {
-		if (uc_program_output(program, i) >= program->tensor_count)
+		uint32_t id = uc_program_output(program, i);
+
+		if (id >= program->tensor_count)
 			return false;
+		for (uint32_t j = 0; j < i; j++) {
+			if (uc_program_output(program, j) == id)
+				return false;
+		}
 	}
 	return true;
 }
@@ -165,11 +171,38 @@ static uint64_t tensor_bytes(const struct uc_tensor *tensor)
 	return bytes;
 }
 
+/*
+ * The live range is what it says: first_op writes the tensor, last_op reads
+ * it. That nothing else writes it, and nothing reads it before or after, is
+ * seen where the operators are checked.
+ */
+static bool check_life(const struct uc_program *program, uint32_t index,
+		       const struct uc_tensor *tensor)
+{
+	struct uc_op op = {0};
+
+	if (is_output(program, index)) {
+		if (tensor->last_op != program->op_count)
+			return false;
+	} else {
+		if (tensor->last_op >= program->op_count)
+			return false;
+		uc_program_op(program, tensor->last_op, &op);
+		if (op.input_a != index && op.input_b != index)
+			return false;
+	}
+	if (is_input(program, index))
+		return tensor->first_op == UC_NO_OP;
+	if (tensor->first_op >= program->op_count)
+		return false;
+	uc_program_op(program, tensor->first_op, &op);
+	return op.output == index;
+}
+
 static bool check_tensor(const struct check *check, uint32_t index)
 {
 	const struct uc_program *program = check->program;
 	struct uc_tensor tensor = {0};
-	struct uc_op writer = {0};
 	uint64_t bytes = 0;
 
 	uc_program_tensor(program, index, &tensor);
@@ -181,16 +214,10 @@ static bool check_tensor(const struct check *check, uint32_t index)
 	if (!is_place(check, tensor.offset, bytes) ||
 	    meets_region(check, tensor.offset, bytes))
 		return false;
-	if (tensor.last_op > program->op_count ||
-	    (tensor.last_op == program->op_count) != is_output(program, index))
+	if (tensor.wire_layout != UC_WIRE_AS_STORED &&
+	    !is_input(program, index) && !is_output(program, index))
 		return false;
-	if (tensor.first_op == UC_NO_OP)
-		return is_input(program, index);
-	if (is_input(program, index) || tensor.first_op >= program->op_count ||
-	    tensor.last_op < tensor.first_op)
-		return false;
-	uc_program_op(program, tensor.first_op, &writer);
-	return writer.output == index;
+	return check_life(program, index, &tensor);
 }
 
 /* ---- 4. operators ---- */
@@ -215,12 +242,23 @@ static bool is_binary(const struct uc_op *op)
 static bool check_attributes(const struct uc_op *op)
 {
 	/* A comparison with a NaN is false. */
-	return (op->flags & ~KNOWN_FLAGS) == 0 &&
-	       op->scheme <= UC_SCHEME_RESIDENT && op->act_min <= op->act_max &&
+	return (op->flags & ~KNOWN_FLAGS) == 0 && op->act_min <= op->act_max &&
 	       op->alpha == op->alpha && op->beta == op->beta &&
 	       op->kernel_h <= UC_MAX_KERNEL_SIZE &&
 	       op->kernel_w <= UC_MAX_KERNEL_SIZE &&
 	       op->stride_h <= UC_MAX_STRIDE && op->stride_w <= UC_MAX_STRIDE;
+}
+
+static uint32_t scheme_of(const struct uc_op *op)
+{
+	uint32_t streamed = op->panel_count - op->resident_panels;
+
+	if (op->panel_count == 0)
+		return UC_SCHEME_NONE;
+	if (streamed == 0)
+		return UC_SCHEME_RESIDENT;
+	return op->step_panels == streamed ? UC_SCHEME_LAYER
+					   : UC_SCHEME_SUB_LAYER;
 }
 
 static bool check_weights(struct check *check, const struct uc_op_type *type,
@@ -236,7 +274,8 @@ static bool check_weights(struct check *check, const struct uc_op_type *type,
 	if (op->panel_bytes != panel_bytes || op->panel_count != panel_count ||
 	    (panel_bytes == 0) != (panel_count == 0) || panel_bytes % 32 != 0)
 		return false;
-	if (op->resident_panels > op->panel_count)
+	if (op->resident_panels > op->panel_count ||
+	    op->scheme != scheme_of(op) || op->stream_offset % 32 != 0)
 		return false;
 	resident = (uint64_t)op->resident_panels * op->panel_bytes;
 	if (resident != 0 && (op->resident_offset % UC_ARENA_ALIGN_BYTES != 0 ||
