@@ -23,6 +23,9 @@ from typing import Any
 
 from undercroft.errors import HarnessError
 
+Progress = Callable[[str], None]
+"""Called with a sentence when work begins that takes more than a moment."""
+
 KEY_LENGTH = 16
 """Hexadecimal digits of a cache key: 64 bits, plenty for a few hundred folders."""
 
