@@ -32,7 +32,7 @@ def open_device(uri: str) -> Device:
         EnvironmentMissingError: a library, driver or tool is missing.
         HarnessError: the emulated board does not come up.
     """
-    scheme, colon, rest = uri.partition(":")
+    scheme, colon, _ = uri.partition(":")
     if colon:
         match scheme:
             case "host":
@@ -50,7 +50,7 @@ def open_device(uri: str) -> Device:
             case "board":
                 from undercroft._device.http import open_board
 
-                return open_board(uri, rest)
+                return open_board(uri)
     raise DeviceError(
         f"no such device: {uri!r}",
         hint="use board:, tee:, http://HOST:PORT or host:",

@@ -118,7 +118,7 @@ class Agent:
         return _json(
             {
                 "name": name,
-                "versions": [str(parcel.model_version)],
+                "versions": [str(parcel.header.model_version)],
                 "platform": "undercroft",
                 "inputs": _describe(parcel.inputs),
                 "outputs": _describe(parcel.outputs),
@@ -156,7 +156,11 @@ class Agent:
         )
         self._last_stats[name] = stats
         content, head = oip.encode_answer(
-            name, str(parcel.model_version), asked, outputs, stats.as_parameters()
+            name,
+            str(parcel.header.model_version),
+            asked,
+            outputs,
+            stats.as_parameters(),
         )
         if head is None:
             return Response(content, media_type="application/json")
@@ -176,7 +180,7 @@ class Agent:
             if asked.get("ready") and name not in loaded:
                 continue
             try:
-                version = str(self._store.parcel(name).model_version)
+                version = str(self._store.parcel(name).header.model_version)
                 reason = self._pool.reason(name)
             except Error as error:
                 version, reason = "", error.message
@@ -233,7 +237,7 @@ class Agent:
                 "name": name,
                 "sealed_sha256": self._store.sha256(name),
                 "has_license": self._store.has_license(name),
-                "budget_bytes": parcel.budget_bytes,
+                "budget_bytes": parcel.header.budget_bytes,
                 "loaded": name in self._pool.loaded,
             }
         )
@@ -311,11 +315,11 @@ class Agent:
     def _named_parcel(self, request: Request) -> tuple[str, Parcel]:
         name = request.path_params["model"]
         parcel = self._store.parcel(name)
-        version = request.path_params.get("version")
-        if version is not None and version != str(parcel.model_version):
+        asked = request.path_params.get("version")
+        version = str(parcel.header.model_version)
+        if asked not in {None, version}:
             raise RequestError(
-                HTTPStatus.NOT_FOUND,
-                f"model {name!r} has version {parcel.model_version}, not {version}",
+                HTTPStatus.NOT_FOUND, f"model {name!r} has version {version}"
             )
         return name, parcel
 

@@ -23,7 +23,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, Self, TypeAlias
 
 from undercroft._device.records import DeviceInfo, Stats
-from undercroft._spec import Command, State, Status
+from undercroft._spec import (
+    INFO_RECORD_BYTES,
+    STATS_RECORD_BYTES,
+    Command,
+    State,
+    Status,
+)
 from undercroft.errors import from_status
 from undercroft.tensor import TensorInfo
 
@@ -33,8 +39,6 @@ if TYPE_CHECKING:
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
-INFO_RECORD_BYTES: Final = 64
-STATS_RECORD_BYTES: Final = 128
 DEVICE_KEY_ROOM_BYTES: Final = 256
 """Room for a COSE_Key of X25519; such a key takes about 45 bytes."""
 
@@ -202,8 +206,14 @@ class Device(Protocol):
         """The device's public X25519 key, an encoded COSE_Key."""
         ...
 
-    def load(self, sealed_path: Path, license_bytes: bytes) -> LoadedModel:
-        """Open a sealed model with its license and push it until it is ready."""
+    def load(
+        self, sealed_path: Path, license_bytes: bytes, *, keep: bool = True
+    ) -> LoadedModel:
+        """Open a sealed model with its license and push it until it is ready.
+
+        Where the device keeps copies of sealed files, `keep=False` has this one
+        deleted when the model is closed.
+        """
         ...
 
     def close(self) -> None:
@@ -240,7 +250,13 @@ class LocalDevice(abc.ABC):
         """See `Device.device_key`."""
         return self._ask(Command.DEVICE_KEY, DEVICE_KEY_ROOM_BYTES)
 
-    def load(self, sealed_path: Path, license_bytes: bytes) -> LoadedModel:
+    def load(
+        self,
+        sealed_path: Path,
+        license_bytes: bytes,
+        *,
+        keep: bool = True,
+    ) -> LoadedModel:
         """See `Device.load`."""
         from undercroft._device.client import ModelClient
 

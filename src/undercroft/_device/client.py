@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from undercroft._device.base import (
-    INFO_RECORD_BYTES,
-    STATS_RECORD_BYTES,
-    Invoker,
-    Reply,
-)
+from undercroft._device.base import Invoker, Reply
 from undercroft._device.clock import counts_instructions
-from undercroft._device.parcel import read_parcel
+from undercroft._device.parcel import PageFile, Parcel
 from undercroft._device.records import DeviceInfo, Stats
-from undercroft._spec import MAX_LICENSE_BYTES, Command, State, Status
+from undercroft._spec import (
+    INFO_RECORD_BYTES,
+    MAX_LICENSE_BYTES,
+    STATS_RECORD_BYTES,
+    Command,
+    State,
+    Status,
+)
 from undercroft.errors import DeviceError, Error, InputError, LicenseError, from_status
 from undercroft.tensor import TensorInfo
 
@@ -56,7 +58,7 @@ class ModelClient:
             DeviceError: the device refuses otherwise.
         """
         self._invoker = invoker
-        self._parcel = read_parcel(sealed_path)
+        self._parcel = Parcel.read(sealed_path)
         if not 1 <= len(license_bytes) <= MAX_LICENSE_BYTES:
             raise LicenseError(
                 f"a license of {len(license_bytes)} bytes; it has 1 to "
@@ -64,10 +66,10 @@ class ModelClient:
                 hint="ask the provider for a license for this device and model",
             )
         self._push_pages = self._choose_push_pages()
-        self._file = self._parcel.open_pages()
+        self._file = PageFile(self._parcel)
         try:
             reply = self._invoke(
-                Command.OPEN, data1=self._parcel.header, data2=license_bytes
+                Command.OPEN, data1=self._parcel.header_bytes, data2=license_bytes
             )
             self._push_until_none_wanted(reply, State.READY)
         except BaseException:
@@ -79,7 +81,7 @@ class ModelClient:
     @property
     def model_version(self) -> int:
         """The version that the provider gave the model."""
-        return self._parcel.model_version
+        return self._parcel.header.model_version
 
     @property
     def inputs(self) -> Sequence[TensorInfo]:
@@ -189,9 +191,7 @@ class ModelClient:
         state = reply.state
         while reply.want_count > 0:
             count = min(reply.want_count, self._push_pages)
-            size = self._parcel.read_pages(
-                self._file, reply.want_first, count, self._invoker.buffer
-            )
+            size = self._file.read(reply.want_first, count, self._invoker.buffer)
             reply = self._invoke(
                 Command.PUSH, values=(reply.want_first, count), buffer_bytes=size
             )
@@ -210,10 +210,11 @@ class ModelClient:
     def _choose_push_pages(self) -> int:
         record = self._invoke(Command.INFO, output_bytes=INFO_RECORD_BYTES).output
         advised = DeviceInfo.parse("", record).push_pages
-        room = len(self._invoker.buffer) // self._parcel.slot_bytes
+        slot_bytes = self._parcel.header.slot_bytes
+        room = len(self._invoker.buffer) // slot_bytes
         if room < 1:
             raise DeviceError(
-                f"a page of {self._parcel.slot_bytes} bytes does not fit the device's "
+                f"a page of {slot_bytes} bytes does not fit the device's "
                 f"shared buffer of {len(self._invoker.buffer)} bytes",
                 hint="seal the model with smaller pages",
                 command="PUSH",

@@ -20,6 +20,7 @@ from undercroft.errors import (
     DeviceStateError,
     EnvironmentMissingError,
     Error,
+    FileAccessError,
     FormatError,
     InputError,
     LicenseError,
@@ -29,6 +30,7 @@ from undercroft.errors import (
 
 _PLAIN: Final[tuple[type[Error], ...]] = (
     EnvironmentMissingError,
+    FileAccessError,
     FormatError,
     InputError,
     LicenseError,

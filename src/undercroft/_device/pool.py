@@ -130,7 +130,7 @@ class ModelPool:
             try:
                 return self._device.load(parcel.path, license_bytes)
             except SecureMemoryError:
-                if not self._evict_one(parcel.budget_bytes):
+                if not self._evict_one(parcel.header.budget_bytes):
                     raise
 
     def _evict_one(self, needed_bytes: int) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from undercroft._spec import ABI_VERSION
 from undercroft.errors import DeviceError
 
 _INFO = struct.Struct("<8I32s")
 _STATS = struct.Struct("<16Q")
-ABI_VERSION = 1
 _PARAMETER_PREFIX = "undercroft_"
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from undercroft._device.faults import RequestError
-from undercroft._device.parcel import Parcel, read_parcel
+from undercroft._device.parcel import Parcel
 from undercroft._spec import MAX_LICENSE_BYTES
 from undercroft.errors import FormatError
 
@@ -140,7 +140,7 @@ class ModelStore:
             raise unknown_model(name)
         known = self._parcels.get(name)
         if known is None or known[0] != signature:
-            known = (signature, read_parcel(path))
+            known = (signature, Parcel.read(path))
             self._parcels[name] = known
         return known[1]
 
@@ -210,10 +210,10 @@ class ModelStore:
         """
         digest = upload.finish()
         try:
-            read_parcel(upload.path)
+            Parcel.read(upload.path)
         except FormatError as error:
             # The path is the agent's own and tells the client nothing.
-            message = error.message.replace(str(upload.path), "the upload")
+            message = error.message.replace(upload.path.name, "the upload")
             raise FormatError(message, hint=error.hint) from None
         folder = self._folder(name)
         try:

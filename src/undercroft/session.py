@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`InferenceSession`: a sealed model, used as onnxruntime's session is.
+
+::
+
+    with uc.InferenceSession("model.sealed", license="device.license") as session:
+        print(session.get_inputs()[0].shape)
+        scores = session.run(["scores"], {"image": image})[0]
+        print(session.last_stats.decrypted_bytes)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from undercroft._device.base import DeviceInfo, LoadedModel, Stats
+from undercroft._format.files import read_small_file
+from undercroft._spec import MAX_LICENSE_BYTES
+from undercroft.errors import DeviceLostError, DeviceStateError, InputError
+from undercroft.tensor import TensorInfo
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from undercroft._device.base import Device
+
+__all__ = ["DeviceInfo", "InferenceSession", "Stats"]
+
+DEFAULT_DEVICE = "board:"
+
+
+class InferenceSession:
+    """A sealed model, loaded on a device.
+
+    The methods are those of `onnxruntime.InferenceSession`. A session holds
+    secure memory until it is closed. After a failed run the next one works; when
+    the device was lost in between, the next run loads the model again.
+
+    Not safe for use by several threads at once.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        license: Path | str | bytes,  # noqa: A002 the word the whole product uses
+        device: str | Device = DEFAULT_DEVICE,
+        keep_on_device: bool = True,
+    ) -> None:
+        """Load a sealed model.
+
+        Args:
+            path: the sealed file.
+            license: the license for this device: a file, or its bytes.
+            device: `board:` (the emulated board, started when needed), `tee:`
+                (the TEE of this machine), `http://HOST:PORT` (an agent), or `host:`
+                (this process, WITHOUT any protection). An open device is used as
+                it is and stays open.
+            keep_on_device: leave the sealed file on a device behind an agent, so
+                that the next session with it starts quickly.
+
+        Raises:
+            FileAccessError: a file cannot be read.
+            FormatError: not a sealed file, or not a license.
+            LicenseError: the license is for another device, model or provider.
+            VerificationError: something was altered.
+            SecureMemoryError: the device has too little secure memory free.
+            DeviceError: the device refuses or cannot be reached.
+            HarnessError: the emulated board does not come up.
+        """
+        from undercroft._device import open_device
+
+        self._path = Path(path)
+        self._license = _license_bytes(license)
+        self._owns_device = isinstance(device, str)
+        self._device: Device = (
+            open_device(device) if isinstance(device, str) else device
+        )
+        self._keep = keep_on_device
+        self._closed = False
+        self._last_stats: Stats | None = None
+        self._model: LoadedModel | None = None
+        try:
+            self._model = self._load()
+        except BaseException:
+            self.close()
+            raise
+        self._inputs = tuple(self._model.inputs)
+        self._outputs = tuple(self._model.outputs)
+
+    def get_inputs(self) -> list[TensorInfo]:
+        """The model's inputs: `.name`, `.shape`, `.type`."""
+        return list(self._inputs)
+
+    def get_outputs(self) -> list[TensorInfo]:
+        """The model's outputs: `.name`, `.shape`, `.type`."""
+        return list(self._outputs)
+
+    @property
+    def device(self) -> Device:
+        """Where the model runs."""
+        return self._device
+
+    @property
+    def last_stats(self) -> Stats | None:
+        """What the last successful `run` cost; None before the first."""
+        return self._last_stats
+
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, Any],
+        run_options: None = None,
+    ) -> list[npt.NDArray[np.float32]]:
+        """Run one inference.
+
+        Args:
+            output_names: outputs wanted, in this order; None for all.
+            input_feed: an array for each input, of exactly its shape and type.
+            run_options: for likeness with onnxruntime; only None.
+
+        Returns:
+            The outputs.
+
+        Raises:
+            InputError: a name, shape or type is not the model's; says which is.
+            VerificationError: a page of the file was altered.
+            DeviceError: the device refuses; the next run works.
+            DeviceLostError: the device is gone; the next run tries to load again.
+        """
+        if run_options is not None:
+            raise InputError("run_options are not supported", hint="pass None")
+        chosen = self._chosen_outputs(output_names)
+        arrays = self._checked_inputs(input_feed)
+        if self._closed:
+            raise DeviceStateError("the session is closed", hint="open a new one")
+        if self._model is None:
+            self._model = self._load()
+        try:
+            outputs, self._last_stats = self._model.infer(arrays)
+        except DeviceLostError:
+            lost, self._model = self._model, None
+            lost.close()
+            raise
+        return [outputs[index] for index in chosen]
+
+    def close(self) -> None:
+        """Give the secure memory back. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+        if self._owns_device:
+            self._device.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _load(self) -> LoadedModel:
+        return self._device.load(self._path, self._license, keep=self._keep)
+
+    def _chosen_outputs(self, names: Sequence[str] | None) -> list[int]:
+        known = [info.name for info in self._outputs]
+        if not names:
+            return list(range(len(known)))
+        if isinstance(names, str):
+            raise InputError(
+                f"output_names is the text {names!r}", hint=f"pass a list: [{names!r}]"
+            )
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise InputError(
+                f"the model has no output {_quoted(unknown)}; it has {_quoted(known)}"
+            )
+        return [known.index(name) for name in names]
+
+    def _checked_inputs(self, feed: Mapping[str, Any]) -> list[npt.NDArray[np.float32]]:
+        if not isinstance(feed, Mapping):
+            raise InputError(
+                f"the inputs are a {type(feed).__name__}",
+                hint='pass a dictionary: {"NAME": array}',
+            )
+        known = [info.name for info in self._inputs]
+        unknown = [name for name in feed if name not in known]
+        if unknown:
+            raise InputError(
+                f"the model has no input {_quoted(unknown)}; it has {_quoted(known)}"
+            )
+        missing = [name for name in known if name not in feed]
+        if missing:
+            raise InputError(f"missing input {_quoted(missing)}")
+        return [_checked(info, feed[info.name]) for info in self._inputs]
+
+
+def _checked(info: TensorInfo, value: Any) -> npt.NDArray[np.float32]:  # noqa: ANN401 whatever a caller feeds
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"input {info.name!r} is no array: {error}") from error
+    expected = f"expected {info.dtype} {list(info.shape)}"
+    if array.dtype != np.dtype(info.dtype):
+        raise InputError(
+            f"input {info.name!r} has type {array.dtype}; {expected}",
+            hint=f"convert it with .astype(numpy.{info.dtype})",
+        )
+    if array.shape != info.shape:
+        raise InputError(
+            f"input {info.name!r} has shape {list(array.shape)}; {expected}"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _license_bytes(value: Path | str | bytes) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return read_small_file(Path(value), limit_bytes=MAX_LICENSE_BYTES, what="license")
+
+
+def _quoted(names: Sequence[Any]) -> str:
+    return ", ".join(repr(name) for name in names)
