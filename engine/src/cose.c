@@ -22,11 +22,6 @@ bool uc_bytes_equal(const uint8_t *a, const uint8_t *b, size_t len)
 	return difference == 0;
 }
 
-bool uc_cbor_complete(int code, size_t len, size_t taken)
-{
-	return code == ZCBOR_SUCCESS && taken == len;
-}
-
 void uc_cose_key_write(enum uc_cose_curve curve,
 		       const uint8_t public_key[UC_PUBLIC_KEY_BYTES],
 		       uint8_t out[UC_COSE_KEY_BYTES])
@@ -60,18 +55,17 @@ bool uc_cose_signed_decode(const uint8_t *data, size_t len,
 		&bucket.provider_bucket_key_claims_m.key_claims_confirmation_m;
 	size_t taken = 0;
 
-	if (!uc_cbor_complete(cbor_decode_cose_sign1(data, len, &message,
-						     &taken), len, taken))
+	if (cbor_decode_cose_sign1(data, len, &message, &taken) != 0 ||
+	    taken != len)
 		return false;
 	out->bucket.data = message.cose_sign1_protected.value;
 	out->bucket.len = message.cose_sign1_protected.len;
 	out->payload.data = message.cose_sign1_payload.value;
 	out->payload.len = message.cose_sign1_payload.len;
 	out->signature = message.cose_sign1_signature.value;
-	if (!uc_cbor_complete(cbor_decode_provider_bucket(out->bucket.data,
-							  out->bucket.len,
-							  &bucket, &taken),
-			      out->bucket.len, taken))
+	if (cbor_decode_provider_bucket(out->bucket.data, out->bucket.len,
+					&bucket, &taken) != 0 ||
+	    taken != out->bucket.len)
 		return false;
 	out->key_id = bucket.provider_bucket_key_id_m.value;
 	out->public_key = confirmation->confirmation_ed25519_key_m
@@ -109,8 +103,8 @@ bool uc_cose_wrapped_decode(const uint8_t *data, size_t len,
 	struct wrapped_key wrapped = { 0 };
 	size_t taken = 0;
 
-	if (!uc_cbor_complete(cbor_decode_wrapped_key(data, len, &wrapped,
-						      &taken), len, taken))
+	if (cbor_decode_wrapped_key(data, len, &wrapped, &taken) != 0 ||
+	    taken != len)
 		return false;
 	out->bucket.data = wrapped.wrapped_key_protected.value;
 	out->bucket.len = wrapped.wrapped_key_protected.len;
@@ -119,10 +113,9 @@ bool uc_cose_wrapped_decode(const uint8_t *data, size_t len,
 	out->ciphertext.data = wrapped.wrapped_key_ciphertext.value;
 	out->ciphertext.len = wrapped.wrapped_key_ciphertext.len;
 	/* The bucket holds the algorithm alone, which has one value. */
-	return uc_cbor_complete(cbor_decode_hpke_bucket(out->bucket.data,
-							out->bucket.len, NULL,
-							&taken),
-				out->bucket.len, taken);
+	return cbor_decode_hpke_bucket(out->bucket.data, out->bucket.len,
+				       NULL, &taken) == 0 &&
+	       taken == out->bucket.len;
 }
 
 bool uc_cose_wrapped_open(const struct uc_cose_wrapped *wrapped,

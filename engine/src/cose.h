@@ -38,9 +38,6 @@ enum uc_cose_curve {
 /* In time that depends on len alone. */
 bool uc_bytes_equal(const uint8_t *a, const uint8_t *b, size_t len);
 
-/* True when `code` came from a generated decoder that took all of len. */
-bool uc_cbor_complete(int code, size_t len, size_t taken);
-
 /* The public key as deterministic CBOR. Its SHA-256 is the COSE Key
  * Thumbprint (RFC 9679), since it holds the required members only. */
 void uc_cose_key_write(enum uc_cose_curve curve,

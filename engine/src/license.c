@@ -19,16 +19,15 @@ static bool license_decode(const uint8_t *data, size_t len,
 			   struct license *license)
 {
 	struct license_claims claims = { 0 };
+	const struct uc_bytes *encoded = &license->message.payload;
 	size_t taken = 0;
 
 	if (len == 0 || len > UC_MAX_LICENSE_BYTES ||
 	    !uc_cose_signed_decode(data, len, &license->message))
 		return false;
-	if (!uc_cbor_complete(
-		    cbor_decode_license_claims(license->message.payload.data,
-					       license->message.payload.len,
-					       &claims, &taken),
-		    license->message.payload.len, taken))
+	if (cbor_decode_license_claims(encoded->data, encoded->len, &claims,
+				       &taken) != 0 ||
+	    taken != encoded->len)
 		return false;
 	license->model_id = claims.license_claims_model_id_m.value;
 	license->device_id = claims.license_claims_device_id_m.value;

@@ -29,16 +29,15 @@ bool uc_sealed_header_decode(const uint8_t *data, size_t len,
 			     struct uc_sealed_header *header)
 {
 	struct sealed_header payload = { 0 };
+	const struct uc_bytes *encoded = &header->message.payload;
 	size_t taken = 0;
 
 	if (len == 0 || len > UC_MAX_HEADER_BYTES ||
 	    !uc_cose_signed_decode(data, len, &header->message))
 		return false;
-	if (!uc_cbor_complete(
-		    cbor_decode_sealed_header(header->message.payload.data,
-					      header->message.payload.len,
-					      &payload, &taken),
-		    header->message.payload.len, taken))
+	if (cbor_decode_sealed_header(encoded->data, encoded->len, &payload,
+				      &taken) != 0 ||
+	    taken != encoded->len)
 		return false;
 	header->model_id = payload.sealed_header_model_id_m.value;
 	header->salt = payload.sealed_header_salt_m.value;

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`undercroft seal`: a model for shipping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from undercroft._cli import print_json
+from undercroft._cli._common import budget_option, input_shape_option, json_option
+
+if TYPE_CHECKING:
+    from undercroft.seal import SealResult
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The sealed file, the same for every device.",
+)
+@click.option(
+    "--key",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Your provider key (undercroft keys new).",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    help="Where the model's id and content key are kept; used again when it "
+    "exists. Default: OUTPUT.key",
+)
+@click.option(
+    "--model-version",
+    type=click.IntRange(0, 2**32 - 1),
+    default=1,
+    show_default=True,
+    help="A number that you count up.",
+)
+@budget_option
+@input_shape_option
+@json_option
+def command(  # noqa: PLR0917 click passes options by name
+    model: Path,
+    output: Path,
+    key: Path,
+    key_file: Path | None,
+    model_version: int,
+    budget: str,
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    as_json: bool,
+) -> None:
+    r"""Seal MODEL (ONNX) for shipping.
+
+    The content key is kept in a file beside the output (--key-file). It makes
+    licenses, and seals later versions that the same licenses open: keep it,
+    and keep it secret.
+
+    \b
+    Example:
+      undercroft seal model.onnx -o model.sealed --key provider.pem --budget 12MiB
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from undercroft.keys import ProviderKey
+    from undercroft.seal import seal
+
+    signing_key = ProviderKey.load(key)
+    with Progress(console=Console(stderr=True), disable=as_json) as bar:
+        task = bar.add_task("planning", total=None)
+        result = seal(
+            model,
+            output,
+            signing_key=signing_key,
+            budget=budget,
+            input_shapes=dict(input_shapes) or None,
+            model_version=model_version,
+            key_file=key_file,
+            progress=lambda done, total: bar.update(
+                task, description="sealing", completed=done, total=total
+            ),
+        )
+    if as_json:
+        print_json(_summary(result))
+        return
+    header = result.header
+    click.echo(
+        f"{result.path}: {result.file_bytes / 2**20:.2f} MiB, "
+        f"{header.page_count} pages of {header.page_bytes // 1024} KiB, needs "
+        f"{header.budget_bytes / 2**20:.2f} MiB of secure memory"
+    )
+    click.echo(f"model id {header.model_id.hex()}, version {header.model_version}")
+    click.echo(f"{result.key_file}: the content key. Keep it, and keep it secret.")
+
+
+def _summary(result: SealResult) -> dict[str, object]:
+    header = result.header
+    return {
+        "path": str(result.path),
+        "key_file": str(result.key_file),
+        "file_bytes": result.file_bytes,
+        "model_id": header.model_id.hex(),
+        "model_version": header.model_version,
+        "budget_bytes": header.budget_bytes,
+        "page_bytes": header.page_bytes,
+        "program_pages": header.program_pages,
+        "resident_pages": header.resident_pages,
+        "streamed_pages": header.streamed_pages,
+    }

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys of the provider, of models and of devices.
+
+::
+
+    key = ProviderKey.generate()
+    key.save("provider.pem")                 # only its owner can read it
+    key = ProviderKey.load("provider.pem")
+    print(key.public().key_id.hex())
+
+Three kinds: a `ProviderKey` signs sealed models and licenses; a `ModelKey` is
+the secret that a model's pages are encrypted under, which licenses hand to
+devices; a `DevicePublicKey` is what a license is encrypted to.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from undercroft._format import cbor, cose
+from undercroft._format.files import (
+    SECRET_MODE,
+    read_secret_file,
+    read_small_file,
+    write_file,
+)
+from undercroft._spec import CONTENT_KEY_BYTES, MODEL_ID_BYTES
+from undercroft.errors import FormatError
+
+__all__ = ["DevicePublicKey", "ModelKey", "ProviderKey", "ProviderPublicKey"]
+
+_MAX_KEY_FILE_BYTES: Final = 16384
+_MODEL_KEY_TYPE: Final = "undercroft model key"
+_MODEL_KEY_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPublicKey:
+    """A provider's Ed25519 public key.
+
+    Attributes:
+        raw: 32 bytes.
+    """
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        cose.exact_bytes(self.raw, cose.PUBLIC_KEY_BYTES, "the provider's key", "x")
+
+    @property
+    def key_id(self) -> bytes:
+        """COSE Key Thumbprint (RFC 9679, SHA-256), 32 bytes."""
+        return cose.key_thumbprint(cose.CRV_ED25519, self.raw)
+
+    def to_cose_key(self) -> bytes:
+        """Return the encoded COSE_Key."""
+        return cbor.encode(cose.cose_key(cose.CRV_ED25519, self.raw))
+
+    @classmethod
+    def from_cose_key(cls, data: bytes) -> Self:
+        """Read an encoded COSE_Key.
+
+        Raises:
+            FormatError: not a COSE_Key of Ed25519 with kty, crv and x alone.
+        """
+        what = "the provider's public key"
+        return cls(cose.parse_cose_key(cbor.decode(data, what), cose.CRV_ED25519, what))
+
+    def to_pem(self) -> bytes:
+        """Return PEM (SubjectPublicKeyInfo), as OpenSSL reads it."""
+        key = Ed25519PublicKey.from_public_bytes(self.raw)
+        return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> Self:
+        """Read PEM (SubjectPublicKeyInfo).
+
+        Raises:
+            FormatError: not PEM, or another kind of key.
+        """
+        try:
+            key = load_pem_public_key(data)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise _no_key("a public key in PEM") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise _no_key("an Ed25519 public key")
+        return cls(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    def save(self, path: Path | str) -> None:
+        """Write PEM to a file that anybody may read.
+
+        Raises:
+            FileWriteError: it cannot be written.
+        """
+        write_file(Path(path), self.to_pem())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a PEM file.
+
+        Raises:
+            FileAccessError: missing or unreadable.
+            FormatError: not an Ed25519 public key.
+        """
+        what = "public key"
+        return cls.from_pem(
+            read_small_file(Path(path), limit_bytes=_MAX_KEY_FILE_BYTES, what=what)
+        )
+
+
+class ProviderKey:
+    """A provider's Ed25519 signing key. Its text form does not show the secret."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, private_key: Ed25519PrivateKey) -> None:
+        self._key = private_key
+
+    def __repr__(self) -> str:
+        return f"ProviderKey({self.key_id.hex()})"
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a new key from the system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Self:
+        """Make the key of a 32-byte seed: for tests and conformance vectors.
+
+        Raises:
+            FormatError: another length.
+        """
+        cose.exact_bytes(seed, 32, "the provider's key", "the seed")
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    @property
+    def key_id(self) -> bytes:
+        """COSE Key Thumbprint of the public key, 32 bytes."""
+        return self.public().key_id
+
+    def public(self) -> ProviderPublicKey:
+        """Return the public half."""
+        return ProviderPublicKey(
+            self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        )
+
+    def sign_message(self, payload: bytes) -> bytes:
+        """Return the COSE_Sign1 of a payload (`spec/undercroft.cddl`)."""
+        return cose.sign(
+            payload,
+            private_key=self._key.private_bytes(
+                Encoding.Raw, PrivateFormat.Raw, NoEncryption()
+            ),
+            public_key=self.public().raw,
+        )
+
+    def save(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write PEM (PKCS #8) that only its owner can read, atomically.
+
+        Args:
+            path: the file.
+            overwrite: whether an existing file may be replaced. A lost signing
+                key cannot be had again.
+
+        Raises:
+            FileWriteError: it exists or cannot be written.
+        """
+        pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        write_file(Path(path), pem, mode=SECRET_MODE, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a PEM file.
+
+        Raises:
+            FileAccessError: missing, unreadable, or open to others than its
+                owner; the hint has the command that mends it.
+            FormatError: not an unencrypted Ed25519 private key.
+        """
+        what = "provider key"
+        data = read_secret_file(Path(path), limit_bytes=_MAX_KEY_FILE_BYTES, what=what)
+        try:
+            key = load_pem_private_key(data, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise _no_key("an unencrypted private key in PEM (PKCS #8)") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise _no_key("an Ed25519 private key")
+        return cls(key)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelKey:
+    """The secret of a model, the same for all of its versions.
+
+    Attributes:
+        model_id: 16 bytes; a license names it.
+        content_key: 32 bytes; page keys are derived from it.
+    """
+
+    model_id: bytes
+    content_key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        what = "the model key"
+        cose.exact_bytes(self.model_id, MODEL_ID_BYTES, what, "model_id")
+        cose.exact_bytes(self.content_key, CONTENT_KEY_BYTES, what, "content_key")
+
+    @classmethod
+    def generate(cls, *, model_id: bytes | None = None) -> Self:
+        """Make a new key, and an id unless one is given."""
+        return cls(
+            model_id=model_id or secrets.token_bytes(MODEL_ID_BYTES),
+            content_key=secrets.token_bytes(CONTENT_KEY_BYTES),
+        )
+
+    def save(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write JSON that only its owner can read, atomically.
+
+        Raises:
+            FileWriteError: it exists or cannot be written.
+        """
+        text = json.dumps(
+            {
+                "type": _MODEL_KEY_TYPE,
+                "version": _MODEL_KEY_VERSION,
+                "model_id": self.model_id.hex(),
+                "content_key": self.content_key.hex(),
+            },
+            indent=2,
+        )
+        data = f"{text}\n".encode()
+        write_file(Path(path), data, mode=SECRET_MODE, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read the file that `seal` wrote.
+
+        Raises:
+            FileAccessError: missing, unreadable, or open to others than its
+                owner; the hint has the command that mends it.
+            FormatError: not a model key.
+        """
+        path = Path(path)
+        what = "model key"
+        data = read_secret_file(path, limit_bytes=_MAX_KEY_FILE_BYTES, what=what)
+        try:
+            value: Any = json.loads(data)
+            if (value["type"], value["version"]) != (
+                _MODEL_KEY_TYPE,
+                _MODEL_KEY_VERSION,
+            ):
+                raise ValueError("another type or version")
+            return cls(
+                model_id=bytes.fromhex(value["model_id"]),
+                content_key=bytes.fromhex(value["content_key"]),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            # The cause would show the content of a secret file.
+            raise FormatError(
+                f"{path} is not a model key",
+                hint="`undercroft seal` writes it beside the sealed file",
+            ) from (error if isinstance(error, FormatError) else None)
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePublicKey:
+    """A device's X25519 public key.
+
+    Attributes:
+        raw: 32 bytes.
+    """
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        cose.exact_bytes(self.raw, cose.PUBLIC_KEY_BYTES, "the device's key", "x")
+
+    @property
+    def device_id(self) -> bytes:
+        """COSE Key Thumbprint (RFC 9679, SHA-256), 32 bytes."""
+        return cose.key_thumbprint(cose.CRV_X25519, self.raw)
+
+    def to_cose_key(self) -> bytes:
+        """Return the encoded COSE_Key."""
+        return cbor.encode(cose.cose_key(cose.CRV_X25519, self.raw))
+
+    @classmethod
+    def from_cose_key(cls, data: bytes) -> Self:
+        """Read an encoded COSE_Key.
+
+        Raises:
+            FormatError: not a COSE_Key of X25519 with kty, crv and x alone.
+        """
+        what = "the device's public key"
+        return cls(cose.parse_cose_key(cbor.decode(data, what), cose.CRV_X25519, what))
+
+
+def _no_key(expected: str) -> FormatError:
+    return FormatError(
+        f"the file is not {expected}",
+        hint="make a provider key with `undercroft keys new FILE`",
+    )

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the engine's license code under sanitizers and runs it on requests."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "tests" / "model_open"
+OURS = (
+    "engine/src/writer.c",
+    "engine/src/hkdf.c",
+    "engine/src/hpke.c",
+    "engine/src/cose.c",
+    "engine/src/sealed_header.c",
+    "engine/src/license.c",
+    "engine/port/port_host_crypto.c",
+)
+GENERATED = ("uc_cbor_decode.c", "zcbor_decode.c", "zcbor_common.c")
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wswitch-enum")
+SANITIZERS = (
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+)
+_ANSWER = struct.Struct("<I32s16s7I")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What `uc_model_open` answered."""
+
+    status: int
+    page_key: bytes
+    model_id: bytes
+    model_version: int
+    suite: int
+    page_bytes: int
+    program_pages: int
+    resident_pages: int
+    streamed_pages: int
+    budget_bytes: int
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing came out, as there must not on failure."""
+        return not (any(self.page_key) or any(self.model_id) or self.budget_bytes)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A header and a license to open together."""
+
+    header: bytes
+    license: bytes
+    trusted: bool = True
+
+
+def open_models(requests: Iterable[Request], *, device_private: bytes) -> list[Opened]:
+    """Open each, on a device with this X25519 private key."""
+    parts = [device_private]
+    count = 0
+    for request in requests:
+        lengths = (len(request.header), len(request.license))
+        parts += [
+            struct.pack("<BII", request.trusted, *lengths),
+            request.header,
+            request.license,
+        ]
+        count += 1
+    done = subprocess.run(
+        [program("model_open", "tests/conformance/model_open_main.c")],
+        input=b"".join(parts),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    answers = [Opened(*fields) for fields in _ANSWER.iter_unpack(done.stdout)]
+    assert len(answers) == count
+    return answers
+
+
+@functools.cache
+def program(name: str, main: str, *sources: str) -> Path:
+    """Build a test program from the engine's license code, and return it."""
+    compiler = _tool("gcc", "gcc")
+    generated = BUILD / "cbor"
+    _run([sys.executable, ROOT / "engine/tools/gen_cbor.py", generated])
+    flags = ("-std=c11", "-O1", "-g", *SANITIZERS, "-isystem", generated)
+    flags += ("-I", ROOT / "engine/include", "-I", ROOT / "engine/src")
+    relaxed = (generated / "flags.txt").read_text().split()
+    objects = [
+        _compile(compiler, flags + WARNINGS, ROOT / source)
+        for source in (*OURS, main, *sources)
+    ]
+    objects += [
+        _compile(compiler, (*flags, *relaxed), generated / source)
+        for source in GENERATED
+    ]
+    target = BUILD / name
+    _run([compiler, *SANITIZERS, *objects, "-lcrypto", "-o", target])
+    return target
+
+
+def _compile(compiler: str, flags: tuple[object, ...], source: Path) -> Path:
+    # The key covers every header, so that a changed one is never missed.
+    headers = sorted([*ROOT.glob("engine/**/*.h"), *BUILD.glob("cbor/*.h")])
+    key = hashlib.sha256(repr((compiler, flags)).encode())
+    for path in (source, *headers):
+        key.update(path.read_bytes())
+    target = BUILD / f"{source.stem}-{key.hexdigest()[:16]}.o"
+    if not target.exists():
+        scratch = target.with_suffix(".tmp")
+        _run([compiler, *flags, "-c", source, "-o", scratch])
+        scratch.replace(target)
+    return target
+
+
+def _run(command: list[object]) -> None:
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def _tool(name: str, package: str) -> str:
+    path = shutil.which(name)
+    assert path, f"{name} is missing: sudo apt-get install {package} libssl-dev"
+    return path
