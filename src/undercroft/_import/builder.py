@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns ONNX values into the engine's tensors and operators.
+
+A handler (`undercroft._import.ops`) asks the builder for its operands in the
+arrangement that the engine's operator needs; the builder adds the transposes,
+and only where bytes really have to move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from undercroft import _spec
+from undercroft._format.program import Dims
+from undercroft._import import layout
+from undercroft._import.graph import NO_CLAMP, Attributes, Graph, Operator, Tensor
+from undercroft._import.layout import Order, Shape
+from undercroft._import.source import Node, Source
+from undercroft._import.weights import ConstantWeights, Weights
+from undercroft._spec import Op
+
+__all__ = ["Builder", "Unsupported", "Value"]
+
+
+class Unsupported(Exception):  # noqa: N818
+    """A node that cannot be imported; becomes one line of the final error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An ONNX value in memory: a tensor, a shape, and the order of its axes."""
+
+    tensor: int
+    shape: Shape
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Reshaped:
+    """A reshape that would move bytes; done only for a reader that needs it."""
+
+    source: Value
+    shape: Shape
+
+
+class Builder:
+    """Collects tensors and operators while the nodes are walked in order."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.node: Node | None = None
+        self._tensors: list[Tensor] = []
+        self._operators: list[Operator] = []
+        self._writer: dict[int, int] = {}
+        self._values: dict[str, Value | Reshaped] = {}
+        self._names: dict[int, list[str]] = {}
+        self._outputs = {info.name for info in source.outputs}
+        self._moves: dict[tuple[int, Shape, Order, Dims | None], Value] = {}
+        self._readers: Counter[str] = Counter(
+            name for node in source.nodes for name in node.inputs
+        )
+
+    # ---- operands
+
+    def constant(self, name: str) -> npt.NDArray[Any] | None:
+        """Return a value that is known in advance, or None."""
+        return self.source.constants.get(name)
+
+    def floats(self, name: str, what: str) -> npt.NDArray[np.float32]:
+        """Return a constant of float32 elements.
+
+        Raises:
+            Unsupported: It is computed at run time, or of another type.
+        """
+        array = self.constant(name)
+        if array is None:
+            raise Unsupported(f"{what} {name!r} is not a constant")
+        if array.dtype != np.float32:
+            raise Unsupported(f"{what} {name!r} is {array.dtype.name}, not float32")
+        return array
+
+    def shape(self, name: str) -> Shape:
+        """Return the static shape of a value."""
+        try:
+            return self.source.shapes[name]
+        except KeyError:
+            raise Unsupported(f"the shape of {name!r} is not static") from None
+
+    def reader_count(self, name: str) -> int:
+        """Return how many nodes read a value; an output has one reader more."""
+        return self._readers[name] + (name in self._outputs)
+
+    def value(self, name: str) -> Value:
+        """Return a value in memory; a constant becomes a CONSTANT operator."""
+        found = self._values.get(name)
+        if found is None:
+            array = self.floats(name, "operand")
+            found = self.constant_value(array, layout.row_major(array.ndim))
+        elif isinstance(found, Reshaped):
+            found = self.reshaped(found.source, found.shape)
+        if self._values.get(name) is not found:
+            self._values[name] = found
+            self._names.setdefault(found.tensor, []).append(name)
+        return found
+
+    def deferred(self, name: str) -> Reshaped | None:
+        """Return a reshape that was put off, for a reader that can do without."""
+        found = self._values.get(name)
+        return found if isinstance(found, Reshaped) else None
+
+    def dims(self, value: Value) -> Dims:
+        """Return the stored dimensions of the tensor of a value."""
+        return self._tensors[value.tensor].dims
+
+    # ---- results
+
+    def bind(self, name: str, value: Value) -> None:
+        """Give an ONNX name to a value."""
+        expected = self.source.shapes.get(name)
+        if expected is not None and expected != value.shape:
+            raise Unsupported(f"its output is {value.shape}, not {expected}")
+        self._values[name] = value
+        self._names.setdefault(value.tensor, []).append(name)
+
+    def defer(self, name: str, value: Value, shape: Shape) -> None:
+        """Give a name to a value that is reshaped when somebody needs it."""
+        self._values[name] = Reshaped(value, shape)
+        self._names.setdefault(value.tensor, []).append(name)
+
+    def assume(self, name: str) -> None:
+        """Stand in for the output of a node that could not be imported."""
+        shape = self.source.shapes.get(name, ())
+        order = layout.row_major(len(shape))
+        self._values[name] = Value(
+            self._tensor(name, layout.canonical_dims(shape, order)), shape, order
+        )
+
+    def add_input(self, name: str, shape: Shape, order: Order) -> int:
+        """Add an input of the network."""
+        dims = layout.canonical_dims(shape, order)
+        self._check_dims(dims)
+        row_major = layout.row_major(len(shape))
+        stored = layout.same_arrangement(shape, order, row_major)
+        wire = _spec.WIRE_AS_STORED if stored else _spec.WIRE_NCHW
+        tensor = self._tensor(name, dims, wire)
+        self.bind(name, Value(tensor, shape, order))
+        return tensor
+
+    def emit(
+        self,
+        code: Op,
+        inputs: Iterable[Value],
+        shape: Shape,
+        order: Order,
+        *,
+        dims: Dims | None = None,
+        attributes: Attributes | None = None,
+        clamp: tuple[float, float] = NO_CLAMP,
+        weights: Weights | None = None,
+    ) -> Value:
+        """Add an operator and return what it computes.
+
+        Args:
+            code: The engine's operator.
+            inputs: Its operands, arranged as it needs them.
+            shape: Shape of the result.
+            order: Order of the axes of the result.
+            dims: Stored dimensions of the result, by default those of its
+                order.
+            attributes: Parameters.
+            clamp: Bounds of the result.
+            weights: Weights.
+        """
+        if dims is None:
+            dims = layout.canonical_dims(shape, order)
+        self._check_dims(dims)
+        name = self.node.outputs[0] if self.node else ""
+        output = self._tensor(name, dims)
+        self._writer[output] = len(self._operators)
+        self._operators.append(
+            Operator(
+                name=self.node.name if self.node else "",
+                code=code,
+                inputs=tuple(value.tensor for value in inputs),
+                output=output,
+                attributes=attributes or Attributes(),
+                clamp=clamp,
+                weights=weights,
+            )
+        )
+        return Value(output, shape, order)
+
+    def clamped(self, name: str, low: float, high: float) -> Value:
+        """Bound a value: in the operator that computes it where nobody else reads it."""
+        value = self.value(name)
+        low, high = min(low, high), high
+        index = self._writer.get(value.tensor)
+        alone = all(
+            self.reader_count(alias) == 1 for alias in self._names[value.tensor]
+        )
+        if index is not None and alone:
+            operator = self._operators[index]
+            bounds = (
+                min(max(operator.clamp[0], low), high),
+                min(max(operator.clamp[1], low), high),
+            )
+            self._operators[index] = replace(operator, clamp=bounds)
+            return value
+        return self.emit(
+            Op.CLAMP,
+            [value],
+            value.shape,
+            value.order,
+            dims=self.dims(value),
+            clamp=(low, high),
+        )
+
+    def constant_value(
+        self, array: npt.NDArray[np.float32], order: Order, dims: Dims | None = None
+    ) -> Value:
+        """Add a CONSTANT operator that writes an array in the given order."""
+        stored = array.transpose(order)
+        return self.emit(
+            Op.CONSTANT,
+            [],
+            array.shape,
+            order,
+            dims=dims,
+            weights=ConstantWeights(stored),
+        )
+
+    # ---- arrangement
+
+    def viewed(self, value: Value, shape: Shape) -> Value:
+        """Return the same bytes with another shape, which must be possible."""
+        order = layout.reshaped_order(value.shape, value.order, shape)
+        assert order is not None
+        return Value(value.tensor, shape, order)
+
+    def reshaped(self, value: Value, shape: Shape) -> Value:
+        """Return a value with another shape, moving bytes if needed."""
+        if layout.reshaped_order(value.shape, value.order, shape) is None:
+            order = layout.gathered(value.shape, value.order, shape)
+            value = self.arranged(value, order)
+        return self.viewed(value, shape)
+
+    def transposed(self, value: Value, permutation: Order) -> Value:
+        """Return the same bytes with the axes of the shape permuted."""
+        shape = tuple(value.shape[axis] for axis in permutation)
+        order = tuple(permutation.index(axis) for axis in value.order)
+        return Value(value.tensor, shape, order)
+
+    def arranged(self, value: Value, order: Order, dims: Dims | None = None) -> Value:
+        """Return a value with its axes in this order, moving bytes if needed.
+
+        Args:
+            value: Any value.
+            order: The order it should lie in.
+            dims: The stored dimensions it should have; None for any.
+
+        Raises:
+            Unsupported: More than four groups of axes would have to move.
+        """
+        key = (value.tensor, value.shape, order, dims)
+        if key in self._moves:
+            return self._moves[key]
+        if not layout.same_arrangement(value.shape, value.order, order):
+            value = self._moved(value, order, dims)
+        value = Value(value.tensor, value.shape, order)
+        if dims is not None and self.dims(value) != dims:
+            value = self._with_dims(value, dims)
+        self._moves[key] = value
+        return value
+
+    def nhwc(self, value: Value) -> Value:
+        """Return an image (rank 4, NCHW) as the engine's NHWC."""
+        dims = layout.canonical_dims(value.shape, layout.NHWC)
+        return self.arranged(value, layout.NHWC, dims)
+
+    def axis_last(self, value: Value, axis: int) -> Value:
+        """Return a value with one axis innermost, and that axis alone in c."""
+        order = value.order
+        if value.shape[axis] != 1 and layout.trace(value.shape, order)[-1] != axis:
+            order = (*(other for other in order if other != axis), axis)
+        if self.dims(value)[3] == value.shape[axis] and order == value.order:
+            return value
+        size = value.shape[axis]
+        rest = math.prod(value.shape) // size
+        target = layout.canonical_dims(value.shape, order)
+        return self.arranged(
+            value, order, target if target[3] == size else (1, 1, rest, size)
+        )
+
+    def _moved(self, value: Value, order: Order, dims: Dims | None) -> Value:
+        stored = self.dims(value)
+        found = layout.arrangement(stored, value.shape, value.order, order)
+        if found is None:
+            runs = layout.runs(value.shape, value.order, order)
+            if len(runs) > 4:
+                raise Unsupported("it rearranges more than four groups of axes")
+            sizes = [math.prod(value.shape[axis] for axis in run) for run in runs]
+            sizes = [1] * (4 - len(sizes)) + sizes
+            stored = (sizes[0], sizes[1], sizes[2], sizes[3])
+            value = self._with_dims(value, stored)
+            found = layout.arrangement(stored, value.shape, value.order, order)
+            assert found is not None
+        wanted = dims or layout.canonical_dims(value.shape, order)
+        permutation = next(
+            (p for p in found if tuple(stored[axis] for axis in p) == wanted), found[0]
+        )
+        result = tuple(stored[axis] for axis in permutation)
+        return self.emit(
+            Op.TRANSPOSE,
+            [value],
+            value.shape,
+            order,
+            dims=(result[0], result[1], result[2], result[3]),
+            attributes=Attributes(permutation=permutation),
+        )
+
+    def _with_dims(self, value: Value, dims: Dims) -> Value:
+        """Return the same bytes in a tensor of other stored dimensions."""
+        del dims
+        raise Unsupported(
+            "it reads a reshaped tensor, for which the engine has no operator"
+        )
+
+    # ---- the whole
+
+    def graph(self) -> Graph:
+        """Return the network, without what no output depends on.
+
+        Raises:
+            Unsupported: An output cannot be brought out.
+        """
+        outputs: list[int] = []
+        for info in self.source.outputs:
+            self.node = Node(info.name, "output", (), (info.name,), {}, 0)
+            value = self._crossing(self.value(info.name))
+            if value.tensor not in self._writer or value.tensor in outputs:
+                value = self._crossing(
+                    self.emit(
+                        Op.CLAMP,
+                        [value],
+                        value.shape,
+                        value.order,
+                        dims=self.dims(value),
+                    )
+                )
+            outputs.append(value.tensor)
+        self.node = None
+        inputs = [self._values[info.name] for info in self.source.inputs]
+        graph = _without_dead_code(
+            Graph(
+                tensors=tuple(self._tensors),
+                operators=tuple(self._operators),
+                inputs=tuple(v.tensor for v in inputs if isinstance(v, Value)),
+                outputs=tuple(outputs),
+                input_infos=self.source.inputs,
+                output_infos=self.source.outputs,
+            )
+        )
+        read = {tensor for operator in graph.operators for tensor in operator.inputs}
+        for info, tensor in zip(graph.input_infos, graph.inputs, strict=True):
+            if tensor not in read:
+                raise Unsupported(f"no output depends on input {info.name!r}")
+        return graph
+
+    def _crossing(self, value: Value) -> Value:
+        """Bring a value into an order in which it can cross the boundary."""
+        row_major = layout.row_major(len(value.shape))
+        if layout.same_arrangement(value.shape, value.order, row_major):
+            return value
+        # WIRE_NCHW reads n, c, h, w out of storage: right when the axes that
+        # lie in them, in that order, are in row-major order.
+        spans = layout.spread(self.dims(value), value.shape, value.order)
+        if spans is not None and value.tensor in self._writer:
+            crossing = [axis for dim in (0, 3, 1, 2) for axis in spans[dim]]
+            if crossing == sorted(crossing):
+                tensor = self._tensors[value.tensor]
+                self._tensors[value.tensor] = replace(
+                    tensor, wire_layout=_spec.WIRE_NCHW
+                )
+                return value
+        return self.arranged(value, row_major)
+
+    def _tensor(self, name: str, dims: Dims, wire_layout: int = 0) -> int:
+        self._tensors.append(Tensor(name, dims, wire_layout))
+        return len(self._tensors) - 1
+
+    def _check_dims(self, dims: Dims) -> None:
+        if not all(1 <= dim <= _spec.MAX_DIM for dim in dims):
+            raise Unsupported(f"a tensor of dimensions {dims}")
+
+
+def _without_dead_code(graph: Graph) -> Graph:
+    needed = set(graph.outputs)
+    operators = []
+    for operator in reversed(graph.operators):
+        if operator.output in needed:
+            needed.update(operator.inputs)
+            operators.append(operator)
+    operators.reverse()
+    kept = sorted(needed.union(graph.inputs))
+    number = {tensor: index for index, tensor in enumerate(kept)}
+    return replace(
+        graph,
+        tensors=tuple(graph.tensors[tensor] for tensor in kept),
+        operators=tuple(
+            replace(
+                operator,
+                inputs=tuple(number[tensor] for tensor in operator.inputs),
+                output=number[operator.output],
+            )
+            for operator in operators
+        ),
+        inputs=tuple(number[tensor] for tensor in graph.inputs),
+        outputs=tuple(number[tensor] for tensor in graph.outputs),
+    )

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which handler imports which ONNX operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from undercroft._import.builder import Builder, Unsupported
+from undercroft._import.source import Node
+
+__all__ = ["Handler", "attribute", "handler", "refuse_attributes", "registered"]
+
+Handler = Callable[[Node, Builder], None]
+
+_HANDLERS: Final[dict[str, Handler]] = {}
+
+
+def handler(*op_types: str) -> Callable[[Handler], Handler]:
+    """Register a function as the handler of these operators."""
+
+    def register(function: Handler) -> Handler:
+        for op_type in op_types:
+            assert op_type not in _HANDLERS
+            _HANDLERS[op_type] = function
+        return function
+
+    return register
+
+
+def registered() -> Mapping[str, Handler]:
+    """Return what has been registered so far."""
+    return MappingProxyType(_HANDLERS)
+
+
+def attribute(node: Node, name: str, default: Any) -> Any:
+    """Return an attribute's value, or ONNX's default for it."""
+    return node.attributes.get(name, default)
+
+
+def refuse_attributes(node: Node, **allowed: object) -> None:
+    """Refuse attributes with another value than the one given.
+
+    Raises:
+        Unsupported: Naming attribute and value.
+    """
+    for name, value in allowed.items():
+        got = attribute(node, name, value)
+        if got != value:
+            raise Unsupported(f"attribute {name}={got}")

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an ONNX file to nodes with static shapes and folded constants.
+
+The order of things: parse, check, fix the shapes of the inputs, let
+onnxruntime fold constants and batch-norms (which also removes the arithmetic
+on shapes), then infer every shape. Nothing here knows the engine's operators.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.external_data_helper
+import onnx.numpy_helper
+import onnxruntime
+from google.protobuf.message import DecodeError
+
+from undercroft.errors import ModelError, NotAModelError, UnsupportedModelError
+from undercroft.tensor import TensorInfo
+
+__all__ = ["Node", "Source", "load", "operator_problem", "read"]
+
+InputShapes = Mapping[str, tuple[int, ...]]
+
+# Operators that only compute shapes: folding removes them once shapes are
+# static, so a model that cannot be folded is not blamed for them.
+_FOLDABLE: Final = frozenset(
+    "Cast CastLike Concat Constant ConstantOfShape Equal Expand Floor Gather "
+    "Range Shape Size Slice Split Tile Where".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One ONNX node.
+
+    Attributes:
+        name: Its name, or one made of its operator and first output.
+        op_type: The operator; with its domain when that is not ONNX's own.
+        inputs: Value names, empty where an optional input is left out.
+        outputs: Value names.
+        attributes: Python values; strings are `str`.
+        opset: Version of the operator set.
+    """
+
+    name: str
+    op_type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    opset: int
+
+    def input(self, index: int) -> str:
+        """Return the name of an input, empty when it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folded model with static shapes.
+
+    Attributes:
+        nodes: In an order of execution.
+        constants: Values known in advance.
+        shapes: Static shape of every value.
+        dtypes: numpy name of the element type of every value.
+        inputs: The graph's inputs.
+        outputs: The graph's outputs.
+    """
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, npt.NDArray[Any]]
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+def operator_problem(node: Node) -> str:
+    """Name an operator that is not supported."""
+    return f"operator {node.op_type} (node {node.name!r})"
+
+
+def load(
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    input_shapes: InputShapes | None,
+    supported: frozenset[str],
+) -> Source:
+    """Read, check and fold a model.
+
+    Args:
+        model: An ONNX file or a model in memory.
+        input_shapes: Static shapes of the inputs that have dynamic ones.
+        supported: The operators that can be imported, for naming all others
+            when the model cannot even be folded.
+
+    Raises:
+        NotAModelError: Not ONNX, damaged, incomplete or not valid.
+        UnsupportedModelError: Dynamic shapes, or something that cannot be
+            folded.
+        ModelError: `input_shapes` does not go with the model.
+    """
+    proto = read(model)
+    _check(proto, supported)
+    _fix_shapes(proto, dict(input_shapes or {}))
+    return _source(_infer(_fold(proto, supported)))
+
+
+def read(model: str | os.PathLike[str] | onnx.ModelProto) -> onnx.ModelProto:
+    """Parse a model, external data included; the caller's copy is not touched."""
+    if isinstance(model, onnx.ModelProto):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        if _external(copy):
+            raise NotAModelError(
+                "the model in memory refers to external data",
+                hint="pass the path of the .onnx file, or load the data first with "
+                "onnx.load_external_data_for_model",
+            )
+        return copy
+    path = Path(model)
+    try:
+        proto = onnx.load(path, format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise NotAModelError(
+            f"{path} is not an ONNX model, or is damaged",
+            hint="export the network to ONNX first",
+        ) from error
+    except OSError as error:
+        raise NotAModelError(f"cannot read {path}: {error.strerror}") from error
+    if _external(proto):
+        try:
+            onnx.external_data_helper.load_external_data_for_model(
+                proto, str(path.parent)
+            )
+        except Exception as error:
+            raise NotAModelError(
+                f"the external data of {path} cannot be read: {_line(error)}",
+                hint="keep the data files beside the .onnx file, with the names "
+                "that they had when it was exported",
+            ) from error
+    return proto
+
+
+def _external(proto: onnx.ModelProto) -> bool:
+    return any(
+        onnx.external_data_helper.uses_external_data(tensor)
+        for tensor in proto.graph.initializer
+    )
+
+
+def _check(proto: onnx.ModelProto, supported: frozenset[str]) -> None:
+    unknown = [
+        node
+        for node in _nodes(proto)
+        if "." in node.op_type
+        or not onnx.defs.has(node.op_type, max_inclusive_version=node.opset, domain="")
+    ]
+    if unknown:
+        raise UnsupportedModelError(_unsupported(proto, supported, unknown))
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise NotAModelError(
+            f"the file is not a valid ONNX model: {_line(error)}"
+        ) from error
+
+
+def _unsupported(
+    proto: onnx.ModelProto, supported: frozenset[str], certain: list[Node]
+) -> list[str]:
+    names = {node.name for node in certain}
+    problems = [
+        operator_problem(node)
+        for node in _nodes(proto)
+        if node.name in names
+        or (node.op_type not in supported and node.op_type not in _FOLDABLE)
+    ]
+    for value in (*_true_inputs(proto), *proto.graph.output):
+        dtype = _dtype(value.type.tensor_type.elem_type)
+        if dtype != "float32":
+            problems.append(f"type {dtype} of {value.name!r}")
+    for tensor in proto.graph.initializer:
+        dtype = _dtype(tensor.data_type)
+        if dtype.startswith(("float", "bfloat", "complex")) and dtype != "float32":
+            problems.append(f"type {dtype} of {tensor.name!r}")
+    return problems
+
+
+def _true_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    # Until ONNX IR 4 initializers had to be listed among the inputs as well.
+    initialized = {tensor.name for tensor in proto.graph.initializer}
+    return [value for value in proto.graph.input if value.name not in initialized]
+
+
+def _fix_shapes(proto: onnx.ModelProto, given: dict[str, tuple[int, ...]]) -> None:
+    inputs = _true_inputs(proto)
+    known = [value.name for value in inputs]
+    for name in given:
+        if name not in known:
+            raise ModelError(
+                f"the model has no input {name!r}",
+                hint=f"its inputs are {', '.join(known)}",
+            )
+    open_inputs = []
+    for value in inputs:
+        if not value.type.HasField("tensor_type"):
+            raise UnsupportedModelError([f"input {value.name!r} is not a tensor"])
+        tensor_type = value.type.tensor_type
+        dims = [
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+            for dim in tensor_type.shape.dim
+        ]
+        shape = given.get(value.name)
+        if shape is None:
+            if None in dims or not tensor_type.HasField("shape"):
+                open_inputs.append((value.name, dims))
+            continue
+        fits = not tensor_type.HasField("shape") or (
+            len(shape) == len(dims)
+            and all(d in (None, s) for d, s in zip(dims, shape, strict=True))
+        )
+        if not fits or not all(size > 0 for size in shape):
+            raise ModelError(
+                f"the shape {_join(shape)} does not go with input {value.name!r}, "
+                f"which is {_join(dims)}",
+                hint="give a positive size for every dimension; only those shown "
+                "as ? can be chosen",
+            )
+        tensor_type.shape.Clear()
+        for size in shape:
+            tensor_type.shape.dim.add().dim_value = size
+    if open_inputs:
+        flags = " ".join(
+            f"--input-shape {name}={_join([dim or 1 for dim in dims])}"
+            for name, dims in open_inputs
+        )
+        raise UnsupportedModelError(
+            [f"input {name!r} has dynamic shape {_join(d)}" for name, d in open_inputs],
+            hint=f"give static shapes, for example: {flags} "
+            "(input_shapes={...} in Python)",
+        )
+    # What the exporter noted may hold for another shape of the inputs.
+    del proto.graph.value_info[:]
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
+
+
+def _fold(proto: onnx.ModelProto, supported: frozenset[str]) -> onnx.ModelProto:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    )
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory(prefix="undercroft-") as folder:
+        folded = str(Path(folder) / "folded.onnx")
+        options.optimized_model_filepath = folded
+        try:
+            onnxruntime.InferenceSession(
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            return onnx.load(folded)
+        # onnxruntime has no common base class for what it raises.
+        except Exception as error:
+            problems = _unsupported(proto, supported, [])
+            if problems:
+                raise UnsupportedModelError(problems) from error
+            raise NotAModelError(
+                f"onnxruntime cannot load the model: {_line(error)}",
+                hint="check that the model runs in onnxruntime",
+            ) from error
+
+
+def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except Exception as error:
+        raise NotAModelError(
+            f"the shapes of the model do not fit together: {_line(error)}"
+        ) from error
+
+
+def _source(proto: onnx.ModelProto) -> Source:
+    constants = {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in proto.graph.initializer
+    }
+    shapes: dict[str, tuple[int, ...]] = {}
+    dtypes: dict[str, str] = {}
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        tensor_type = value.type.tensor_type
+        dtypes[value.name] = _dtype(tensor_type.elem_type)
+        dims = [dim.dim_value for dim in tensor_type.shape.dim]
+        static = all(dim.HasField("dim_value") for dim in tensor_type.shape.dim)
+        if static and tensor_type.HasField("shape"):
+            shapes[value.name] = tuple(dims)
+    for name, array in constants.items():
+        shapes[name], dtypes[name] = array.shape, array.dtype.name
+
+    def infos(values: list[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:
+        return tuple(
+            TensorInfo(value.name, shapes.get(value.name, ()), dtypes[value.name])
+            for value in values
+        )
+
+    return Source(
+        nodes=tuple(_nodes(proto)),
+        constants=constants,
+        shapes=shapes,
+        dtypes=dtypes,
+        inputs=infos(_true_inputs(proto)),
+        outputs=infos(list(proto.graph.output)),
+    )
+
+
+def _nodes(proto: onnx.ModelProto) -> list[Node]:
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    result = []
+    for node in proto.graph.node:
+        own = node.domain in ("", "ai.onnx")
+        outputs = tuple(node.output)
+        result.append(
+            Node(
+                name=node.name or f"{node.op_type}:{outputs[0] if outputs else ''}",
+                op_type=node.op_type if own else f"{node.domain}.{node.op_type}",
+                inputs=tuple(node.input),
+                outputs=outputs,
+                attributes={a.name: _attribute(a) for a in node.attribute},
+                opset=versions.get("", versions.get("ai.onnx", 1)),
+            )
+        )
+    return result
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value
+
+
+def _dtype(elem_type: int) -> str:
+    try:
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type)).name
+    except (KeyError, ValueError, TypeError):
+        return f"ONNX type {elem_type}"
+
+
+def _join(sizes: list[int | None] | list[int] | tuple[int, ...]) -> str:
+    return ",".join("?" if size is None else str(size) for size in sizes)
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights in the panels that the kernels read (`spec/sealed-model.md`, Weights).
+
+The arrays stay as they came out of the ONNX file; panels are packed when they
+are asked for, a few at a time, so that no second copy of a network exists.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from undercroft._format.program_check import depthwise_slots
+from undercroft._spec import PANEL_CHANNELS
+
+__all__ = [
+    "ConstantWeights",
+    "ConvWeights",
+    "DenseWeights",
+    "DepthwiseWeights",
+    "Weights",
+]
+
+Array = npt.NDArray[np.float32]
+
+_LANES = PANEL_CHANNELS
+_CHUNK_BYTES = 1 << 20
+_CONSTANT_PANEL_BYTES = 4096
+
+
+class Weights(ABC):
+    """The panels of one operator, all of one size."""
+
+    @property
+    @abstractmethod
+    def panel_bytes(self) -> int:
+        """Bytes of one panel, a multiple of 32."""
+
+    @property
+    @abstractmethod
+    def panel_count(self) -> int:
+        """How many panels there are."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all panels."""
+        return self.panel_bytes * self.panel_count
+
+    @abstractmethod
+    def _pack(self, first: int, last: int) -> Array:
+        """Return panels `first` to `last`, exclusive, one a row."""
+
+    def panels(self, first: int, last: int) -> Iterator[memoryview]:
+        """Yield the bytes of panels `first` to `last` (exclusive), in chunks."""
+        step = max(1, _CHUNK_BYTES // self.panel_bytes)
+        for start in range(first, last, step):
+            packed = self._pack(start, min(start + step, last))
+            packed = np.ascontiguousarray(packed, dtype="<f4")
+            assert packed.nbytes == (min(start + step, last) - start) * self.panel_bytes
+            yield memoryview(packed).cast("B")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConvWeights(Weights):
+    """CONV_2D.
+
+    Attributes:
+        kernel: `(cout, cin / groups, kh, kw)`, as in ONNX.
+        bias: `(cout,)`.
+        groups: Groups of channels.
+    """
+
+    kernel: Array
+    bias: Array
+    groups: int = 1
+
+    @property
+    def _blocks(self) -> int:
+        return -(-(self.kernel.shape[0] // self.groups) // _LANES)
+
+    @property
+    def panel_bytes(self) -> int:  # noqa: D102
+        _, cin, kh, kw = self.kernel.shape
+        return 4 * _LANES * (1 + kh * kw * cin)
+
+    @property
+    def panel_count(self) -> int:  # noqa: D102
+        return self.groups * self._blocks
+
+    def _pack(self, first: int, last: int) -> Array:
+        cout, cin, kh, kw = self.kernel.shape
+        per_group = cout // self.groups
+        packed = np.zeros((last - first, 1 + kh * kw * cin, _LANES), np.float32)
+        for row, panel in enumerate(range(first, last)):
+            group, block = divmod(panel, self._blocks)
+            start = group * per_group + block * _LANES
+            stop = min(start + _LANES, (group + 1) * per_group)
+            lanes = stop - start
+            packed[row, 0, :lanes] = self.bias[start:stop]
+            packed[row, 1:, :lanes] = (
+                self.kernel[start:stop].transpose(2, 3, 1, 0).reshape(-1, lanes)
+            )
+        return packed.reshape(last - first, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthwiseWeights(Weights):
+    """DEPTHWISE_CONV_2D.
+
+    Attributes:
+        kernel: `(c, kh, kw)`.
+        bias: `(c,)`.
+    """
+
+    kernel: Array
+    bias: Array
+
+    @property
+    def _slots(self) -> int:
+        return depthwise_slots(self.kernel.shape[1] * self.kernel.shape[2])
+
+    @property
+    def panel_bytes(self) -> int:  # noqa: D102
+        return 4 * _LANES * (1 + self._slots)
+
+    @property
+    def panel_count(self) -> int:  # noqa: D102
+        return -(-self.kernel.shape[0] // _LANES)
+
+    def _pack(self, first: int, last: int) -> Array:
+        start, stop = first * _LANES, min(last * _LANES, self.kernel.shape[0])
+        taps = self.kernel.shape[1] * self.kernel.shape[2]
+        lanes = np.zeros((last - first, _LANES, 1 + self._slots), np.float32)
+        flat = lanes.reshape(-1, 1 + self._slots)[: stop - start]
+        flat[:, 0] = self.bias[start:stop]
+        flat[:, 1 : 1 + taps] = self.kernel[start:stop].reshape(stop - start, taps)
+        return lanes.transpose(0, 2, 1).reshape(last - first, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseWeights(Weights):
+    """FULLY_CONNECTED.
+
+    Attributes:
+        matrix: `(cin, cout)`.
+        bias: `(cout,)`.
+        scale: Factor on the matrix (ONNX Gemm's alpha).
+    """
+
+    matrix: Array
+    bias: Array
+    scale: float = 1.0
+
+    @property
+    def panel_bytes(self) -> int:  # noqa: D102
+        return 4 * _LANES * (1 + self.matrix.shape[0])
+
+    @property
+    def panel_count(self) -> int:  # noqa: D102
+        return -(-self.matrix.shape[1] // _LANES)
+
+    def _pack(self, first: int, last: int) -> Array:
+        cin, cout = self.matrix.shape
+        start, stop = first * _LANES, min(last * _LANES, cout)
+        columns = np.zeros((1 + cin, (last - first) * _LANES), np.float32)
+        columns[0, : stop - start] = self.bias[start:stop]
+        columns[1:, : stop - start] = self.matrix[:, start:stop]
+        if self.scale != 1.0:
+            columns[1:] *= np.float32(self.scale)
+        return (
+            columns.reshape(1 + cin, last - first, _LANES)
+            .transpose(1, 0, 2)
+            .reshape(last - first, -1)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConstantWeights(Weights):
+    """CONSTANT: a tensor's elements in the order of storage."""
+
+    elements: Array
+
+    @property
+    def panel_bytes(self) -> int:  # noqa: D102
+        return min(_CONSTANT_PANEL_BYTES, -(-4 * self.elements.size // 32) * 32)
+
+    @property
+    def panel_count(self) -> int:  # noqa: D102
+        return -(-4 * self.elements.size // self.panel_bytes)
+
+    def _pack(self, first: int, last: int) -> Array:
+        width = self.panel_bytes // 4
+        packed = np.zeros((last - first) * width, np.float32)
+        part = self.elements.reshape(-1)[first * width : last * width]
+        packed[: part.size] = part
+        return packed.reshape(last - first, width)

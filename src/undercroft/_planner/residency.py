@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which weights stay decrypted, and how large the window for the others is.
+
+All bytes cost the same to decrypt, so the memory that is left over holds as
+many whole panels as fit. Operators with panels so large that they would widen
+the window may be worth keeping first: every such choice is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from undercroft import _spec
+from undercroft._format.program_check import align
+
+__all__ = ["Panels", "Residency", "choose", "smallest"]
+
+# A step of three default pages is about 200 output channels of a pointwise
+# convolution over 192: enough that starting a step costs nothing.
+PREFERRED_WINDOW_PAGES: Final = 4
+# Every operator that is resident in part runs one step more.
+_MOST_PARTIAL: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """The panels of one operator: their size and how many there are."""
+
+    panel_bytes: int
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return self.panel_bytes * self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Residency:
+    """What stays decrypted.
+
+    Attributes:
+        resident: Resident panels of each operator, from its first on.
+        steps: Streamed panels of each operator that are in the window at once.
+        resident_bytes: The blob before padding.
+        stream_bytes: The stream before padding.
+        window_bytes: The window; 0 when nothing is streamed.
+    """
+
+    resident: tuple[int, ...]
+    steps: tuple[int, ...]
+    resident_bytes: int
+    stream_bytes: int
+    window_bytes: int
+
+
+def choose(
+    weights: Sequence[Panels], spare_bytes: int | None, page_bytes: int
+) -> Residency | None:
+    """Divide the spare memory between resident weights and the window.
+
+    Args:
+        weights: Panels of the operators, in order of execution; count 0 for
+            those without weights.
+        spare_bytes: Memory that nothing else needs; None for any amount.
+        page_bytes: Bytes of a page; the resident region is whole pages.
+
+    Returns:
+        None when the spare memory is too small for any choice.
+    """
+    everything = [op.count for op in weights]
+    whole = _pages(_blob_bytes(weights, everything), page_bytes)
+    if spare_bytes is None or whole <= spare_bytes:
+        return _residency(weights, everything, 0, page_bytes)
+    best: Residency | None = None
+    for largest in sorted({op.panel_bytes for op in weights if op.count}):
+        kept = [op.count if op.panel_bytes > largest else 0 for op in weights]
+        held = _pages(_blob_bytes(weights, kept), page_bytes)
+        least = _least_window(largest, page_bytes)
+        room = (spare_bytes - held) // _spec.ARENA_ALIGN_BYTES
+        window = min(
+            max(PREFERRED_WINDOW_PAGES * page_bytes, least),
+            room * _spec.ARENA_ALIGN_BYTES,
+        )
+        if window < least:
+            continue
+        capacity = (spare_bytes - window) // page_bytes * page_bytes
+        _fill(weights, kept, capacity)
+        found = _residency(weights, kept, window, page_bytes)
+        if best is None or (found.stream_bytes, -found.window_bytes) < (
+            best.stream_bytes,
+            -best.window_bytes,
+        ):
+            best = found
+    return best
+
+
+def smallest(weights: Sequence[Panels], page_bytes: int) -> int:
+    """Return the least spare memory for which `choose` finds something."""
+    everything = [op.count for op in weights]
+    best = _pages(_blob_bytes(weights, everything), page_bytes)
+    for largest in {op.panel_bytes for op in weights if op.count}:
+        kept = [op.count if op.panel_bytes > largest else 0 for op in weights]
+        held = _pages(_blob_bytes(weights, kept), page_bytes)
+        best = min(best, held + _least_window(largest, page_bytes))
+    return best
+
+
+def _least_window(panel_bytes: int, page_bytes: int) -> int:
+    return max(
+        _spec.WINDOW_MIN_PAGES * page_bytes, align(panel_bytes + page_bytes + 64)
+    )
+
+
+def _pages(size: int, page_bytes: int) -> int:
+    return align(size, page_bytes)
+
+
+def _blob_bytes(weights: Sequence[Panels], resident: Sequence[int]) -> int:
+    return sum(
+        align(op.panel_bytes * count)
+        for op, count in zip(weights, resident, strict=True)
+    )
+
+
+def _fill(weights: Sequence[Panels], resident: list[int], capacity: int) -> None:
+    """Add panels to `resident` until no more fit into the capacity."""
+    left = capacity - _blob_bytes(weights, resident)
+    # Early operators first: they have many positions for each weight, where
+    # computing in fewer steps saves most.
+    for index, op in enumerate(weights):
+        if resident[index] < op.count and align(op.size) <= left:
+            resident[index] = op.count
+            left -= align(op.size)
+    for _ in range(_MOST_PARTIAL):
+        fits = [
+            (left // op.panel_bytes * op.panel_bytes, -index)
+            for index, op in enumerate(weights)
+            if resident[index] == 0 and op.count
+        ]
+        most, index = max(fits, default=(0, 0))
+        if most == 0:
+            return
+        resident[-index] = most // weights[-index].panel_bytes
+        left = (left - most) // _spec.ARENA_ALIGN_BYTES * _spec.ARENA_ALIGN_BYTES
+
+
+def _residency(
+    weights: Sequence[Panels], resident: Sequence[int], window: int, page_bytes: int
+) -> Residency:
+    steps = []
+    stream = 0
+    largest_step = 0
+    for op, kept in zip(weights, resident, strict=True):
+        streamed = op.count - kept
+        step = 0
+        if streamed:
+            step = min(streamed, (window - page_bytes - 64) // op.panel_bytes)
+            largest_step = max(largest_step, step * op.panel_bytes)
+        steps.append(step)
+        stream += streamed * op.panel_bytes
+    if stream:
+        window = max(
+            _spec.WINDOW_MIN_PAGES * page_bytes, align(largest_step + page_bytes + 64)
+        )
+    return Residency(
+        resident=tuple(resident),
+        steps=tuple(steps),
+        resident_bytes=_blob_bytes(weights, resident),
+        stream_bytes=stream,
+        window_bytes=window if stream else 0,
+    )
