@@ -136,7 +136,7 @@ bool uc_cose_wrapped_open(const struct uc_cose_wrapped *wrapped,
 	return writer.ok &&
 	       wrapped->ciphertext.len ==
 		       UC_CONTENT_KEY_BYTES + UC_HPKE_TAG_BYTES &&
-	       uc_hpke_open(wrapped->encapsulated_key, public_key, aad,
-			    writer.len, wrapped->ciphertext.data,
+	       uc_hpke_open(wrapped->encapsulated_key, public_key, NULL, 0,
+			    aad, writer.len, wrapped->ciphertext.data,
 			    wrapped->ciphertext.len, key);
 }

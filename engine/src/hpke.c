@@ -28,7 +28,7 @@ static bool labeled_extract(const struct suite_id *suite, const uint8_t *salt,
 			    const char *label, const uint8_t *ikm,
 			    size_t ikm_len, uint8_t prk[UC_HKDF_BYTES])
 {
-	uint8_t labeled[96] = { 0 };
+	uint8_t labeled[UC_HPKE_MAX_INFO + 32] = { 0 };
 	struct uc_writer writer = { 0 };
 	bool ok = false;
 
@@ -87,8 +87,9 @@ static bool decapsulate(const uint8_t enc[UC_HPKE_KEY_BYTES],
 	return ok;
 }
 
-/* Section 5.1, KeySchedule in base mode with empty info. */
+/* Section 5.1, KeySchedule in base mode. */
 static bool key_schedule(const uint8_t shared_secret[UC_HKDF_BYTES],
+			 const uint8_t *info, size_t info_len,
 			 uint8_t key[KEY_BYTES], uint8_t nonce[NONCE_BYTES])
 {
 	uint8_t context[1 + 2 * UC_HKDF_BYTES] = { MODE_BASE };
@@ -97,7 +98,7 @@ static bool key_schedule(const uint8_t shared_secret[UC_HKDF_BYTES],
 
 	ok = labeled_extract(&hpke_suite, NULL, "psk_id_hash", NULL, 0,
 			     context + 1) &&
-	     labeled_extract(&hpke_suite, NULL, "info_hash", NULL, 0,
+	     labeled_extract(&hpke_suite, NULL, "info_hash", info, info_len,
 			     context + 1 + UC_HKDF_BYTES) &&
 	     labeled_extract(&hpke_suite, shared_secret, "secret", NULL, 0,
 			     secret) &&
@@ -111,6 +112,7 @@ static bool key_schedule(const uint8_t shared_secret[UC_HKDF_BYTES],
 
 bool uc_hpke_open(const uint8_t enc[UC_HPKE_KEY_BYTES],
 		  const uint8_t public_key[UC_HPKE_KEY_BYTES],
+		  const uint8_t *info, size_t info_len,
 		  const uint8_t *aad, size_t aad_len,
 		  const uint8_t *ciphertext, size_t ciphertext_len,
 		  uint8_t *plaintext)
@@ -128,7 +130,7 @@ bool uc_hpke_open(const uint8_t enc[UC_HPKE_KEY_BYTES],
 	memcpy(plaintext, ciphertext, len);
 	/* The nonce of message 0 is the base nonce itself (section 5.2). */
 	ok = decapsulate(enc, public_key, shared_secret) &&
-	     key_schedule(shared_secret, key, nonce) &&
+	     key_schedule(shared_secret, info, info_len, key, nonce) &&
 	     uc_port_aes128gcm_open(key, nonce, aad, aad_len, plaintext, len,
 				    ciphertext + len);
 	if (!ok)

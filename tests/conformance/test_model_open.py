@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from helpers.model_open import Request, open_models
 from helpers.provider import Shipment, ship
 from undercroft._format.pages import derive_page_key

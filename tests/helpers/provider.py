@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from undercroft._format.header import SealedHeader
 from undercroft._spec import SUITE_AES_256_GCM
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
