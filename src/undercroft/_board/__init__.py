@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from undercroft._board import control, lifecycle, state
+from undercroft._board import control, lifecycle, qemu, state
 from undercroft._board.failures import (
     AgentFailedError,
     BoardDiedError,
@@ -54,6 +54,9 @@ __all__ = [
     "build_images",
     "down",
     "ensure_up",
+    "log_path",
+    "names",
+    "require_running",
     "run_command",
     "running",
     "status",
@@ -61,6 +64,12 @@ __all__ = [
 
 DEFAULT_NAME = "default"
 
+_LOGS = {
+    "console": qemu.CONSOLE_LOG,
+    "secure": qemu.SECURE_LOG,
+    "agent": qemu.AGENT_LOG,
+    "qemu": lifecycle.QEMU_LOG,
+}
 _BOOT_FAILURES = (
     AgentFailedError,
     BoardDiedError,
@@ -189,6 +198,42 @@ def running(name: str = DEFAULT_NAME) -> BoardInfo | None:
     return info if info is not None and info.ready else None
 
 
+def require_running(name: str = DEFAULT_NAME) -> BoardInfo:
+    """Return the board of that name.
+
+    Raises:
+        BoardNotRunningError: It is not up.
+    """
+    info = running(name)
+    if info is None:
+        raise BoardNotRunningError(
+            f"the board '{name}' is not up",
+            hint="start it with: undercroft board up"
+            + ("" if name == DEFAULT_NAME else f" --name {name}"),
+        )
+    return info
+
+
+def names() -> list[str]:
+    """Return the names of all boards that were ever up and not wiped."""
+    return state.all_boards()
+
+
+def log_path(name: str = DEFAULT_NAME, which: str = "console") -> Path:
+    """Return the path of a board's log, which outlives the run.
+
+    Args:
+        name: The board's name.
+        which: ``console`` (Linux), ``secure`` (OP-TEE), ``agent`` or ``qemu``.
+
+    Raises:
+        HarnessError: There is no such log.
+    """
+    if which not in _LOGS:
+        raise HarnessError(f"no log '{which}': one of {', '.join(_LOGS)}")
+    return state.board_folder(name) / _LOGS[which]
+
+
 def status(name: str = DEFAULT_NAME) -> BoardStatus:
     """Look at a board without changing anything."""
     info = state.running(name)
@@ -220,13 +265,7 @@ def run_command(
         BoardNotRunningError: The board is not up.
         GuestCommandError: No answer in time, or the board went away.
     """
-    info = running(name)
-    if info is None:
-        raise BoardNotRunningError(
-            f"the board '{name}' is not up",
-            hint="start it with: undercroft board up"
-            + ("" if name == DEFAULT_NAME else f" --name {name}"),
-        )
+    info = require_running(name)
     lock = info.folder / "control.lock"
     with locked(lock, timeout_seconds=timeout_seconds):
         return control.run(

@@ -42,9 +42,7 @@ def archive(entries: list[Entry]) -> bytes:
 
     The same entries give the same bytes.
     """
-    records = [
-        _record(number, entry) for number, entry in enumerate(entries, start=1)
-    ]
+    records = [_record(number, entry) for number, entry in enumerate(entries, start=1)]
     return b"".join([*records, _record(0, Entry(_TRAILER, 0))])
 
 

@@ -123,4 +123,3 @@ def build_images(
         root=root_folder / rootfs.IMAGE_NAME,
         payload=payload_folder / payload.IMAGE_NAME,
     )
-

@@ -106,44 +106,30 @@ def start(
     started = time.monotonic()
     deadline = started + (timeout_seconds or BOOT_SECONDS[clock])
     process = _launch(qemu.arguments(machine), folder)
+    paused = BoardInfo(
+        name=name,
+        pid=process.pid,
+        start_ticks=process.start_ticks,
+        port=0,
+        clock=clock.value,
+        images_key=images.key,
+        folder=folder,
+        root_image=images.root,
+        payload_image=images.payload,
+        extra={place: str(path) for place, path in extra.items()},
+    )
     try:
-        with _open_qmp(folder, process, deadline) as qmp:
-            info = BoardInfo(
-                name=name,
-                pid=process.pid,
-                start_ticks=process.start_ticks,
-                port=_forwarded_port(qmp),
-                clock=clock.value,
-                images_key=images.key,
-                folder=folder,
-                root_image=images.root,
-                payload_image=images.payload,
-                extra={place: str(path) for place, path in extra.items()},
-            )
-            write_state(info)
-            with connect(folder, qemu.CONSOLE_SOCKET) as console:
-                qmp.command("cont")
-                stage = _watch(info, console, deadline, progress)
-        info = dataclasses.replace(
-            info,
-            ready=True,
-            has_agent=stage is Stage.AGENT_STARTING,
-            boot_seconds=round(time.monotonic() - started, 2),
+        ready = _bring_up(paused, deadline, progress)
+        ready = dataclasses.replace(
+            ready, boot_seconds=round(time.monotonic() - started, 2)
         )
-        write_state(info)
-    except QmpClosedError as error:
-        raise _died(folder) from error
-    except OSError as error:
-        if process.is_alive():
-            raise HarnessError(f"the board's folder {folder}: {error}") from error
-        raise _died(folder) from error
-    finally:
-        # Reached with an info that is not ready only when something failed.
-        if "info" not in locals() or not info.ready:
-            process.kill()
-            process.wait(_QUIT_SECONDS)
-            _remove_passing_files(folder)
-    return info
+        write_state(ready)
+    except BaseException:
+        process.kill()
+        process.wait(_QUIT_SECONDS)
+        _remove_passing_files(folder)
+        raise
+    return ready
 
 
 def stop(info: BoardInfo) -> None:
@@ -237,6 +223,29 @@ def answers(port: int, *, timeout_seconds: float = _PROBE_SECONDS) -> bool:
         connection.close()
 
 
+def _bring_up(paused: BoardInfo, deadline: float, progress: Progress) -> BoardInfo:
+    """Let a paused machine run, and follow it until it is ready."""
+    folder = paused.folder
+    try:
+        with _open_qmp(folder, paused.process, deadline) as qmp:
+            info = dataclasses.replace(paused, port=_forwarded_port(qmp))
+            # Written before it is ready, so that a board whose starter was
+            # killed is found and ended.
+            write_state(info)
+            with connect(folder, qemu.CONSOLE_SOCKET) as console:
+                qmp.command("cont")
+                stage = _watch(info, console, deadline, progress)
+    except QmpClosedError as error:
+        raise _died(folder) from error
+    except OSError as error:
+        if paused.process.is_alive():
+            raise HarnessError(f"the board's folder {folder}: {error}") from error
+        raise _died(folder) from error
+    return dataclasses.replace(
+        info, ready=True, has_agent=stage is Stage.AGENT_STARTING
+    )
+
+
 def _launch(argv: list[str], folder: Path) -> ProcessId:
     program = find_tool(argv[0]) or argv[0]
     with (folder / QEMU_LOG).open("wb") as log:
@@ -251,7 +260,7 @@ def _launch(argv: list[str], folder: Path) -> ProcessId:
             )
         except OSError as error:
             raise BoardDiedError(f"{program} could not start: {error}") from error
-    _children.append(child)
+    _children[:] = [each for each in _children if each.poll() is None] + [child]
     process = ProcessId.of(child.pid)
     if process is None:
         raise _died(folder)
@@ -278,9 +287,7 @@ def _open_qmp(folder: Path, process: ProcessId, deadline: float) -> Qmp:
 
 def _forwarded_port(qmp: Qmp) -> int:
     """Ask QEMU which host port it forwards to the agent."""
-    listing = qmp.command(
-        "human-monitor-command", {"command-line": "info usernet"}
-    )
+    listing = qmp.command("human-monitor-command", {"command-line": "info usernet"})
     match = _FORWARD_LINE.search(str(listing))
     if match is None:
         raise HarnessError(f"QEMU forwards no port to the board:\n{listing}")
@@ -324,7 +331,8 @@ def _watch(
 def _died(folder: Path, console_lines: str = "") -> BoardDiedError:
     words = last_lines(_read_text(folder / QEMU_LOG), 12)
     return BoardDiedError(
-        "QEMU ended by itself: " + (words or "it said nothing")
+        "QEMU ended by itself: "
+        + (words or "it said nothing")
         + (f"\nlast on the console:\n{console_lines}" if console_lines else ""),
         hint="if an image is damaged, make them anew: undercroft board build --refresh",
     )
@@ -342,7 +350,7 @@ def _timed_out(info: BoardInfo, watch: BootWatch) -> BootTimeoutError:
         parts += ["last of the agent:", last_lines(_read_text(info.agent_log), 10)]
     return BootTimeoutError(
         "\n".join(parts),
-        hint="on a loaded machine allow more with --timeout; logs: undercroft board log",
+        hint="on a loaded machine allow more with --timeout; see undercroft board log",
     )
 
 

@@ -33,7 +33,18 @@ MOUNT_POINT = PurePosixPath("opt/undercroft")
 _PACKAGE_FOLDER = Path(__file__).parents[1]
 # Parts of the package that run on the host only. Leaving them out means that
 # editing them restarts no board.
-_HOST_ONLY = frozenset({"_board", "_cli", "_debian.py", "_host.py", "__pycache__"})
+_HOST_ONLY = frozenset(
+    {
+        "_board",
+        "_build.py",
+        "_cli",
+        "_debian.py",
+        "_host.py",
+        "_import",
+        "_models",
+        "_planner",
+    }
+)
 _KEPT_PAYLOADS = 6
 _FORMAT = 1
 

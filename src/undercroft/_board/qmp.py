@@ -64,7 +64,7 @@ class Qmp:
     def __exit__(self, *_exception: object) -> None:
         self._socket.close()
 
-    def command(self, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    def command(self, name: str, arguments: Mapping[str, Any] | None = None) -> object:
         """Run one command and return what it returns.
 
         Raises:

@@ -113,7 +113,7 @@ ROOT_FILES: Mapping[str, str] = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
     "etc/resolv.conf": "",
 }
-BUSYBOX_COMMANDS: Sequence[str] = tuple(
+_COMMANDS = (
     "awk base64 basename cat chmod chown cp cut date dd df dirname dmesg du echo "
     "env expr false find free grep gunzip gzip head hexdump hostname id ifconfig "
     "insmod ip kill killall less ln ls lsmod md5sum mkdir mknod mktemp mount mv "
@@ -121,8 +121,9 @@ BUSYBOX_COMMANDS: Sequence[str] = tuple(
     "realpath reboot reset rm rmdir rmmod route sed seq setsid sh sha256sum sleep "
     "sort stat strings stty sync tail tar tee test time timeout top touch tr true "
     "truncate tty umount uname uniq uptime usleep vi wc wget which xargs xxd yes "
-    "zcat".split()
+    "zcat"
 )
+BUSYBOX_COMMANDS: Sequence[str] = tuple(_COMMANDS.split())
 PYTHON_TREES: Sequence[str] = ("usr/lib/python3.13", "usr/lib/python3/dist-packages")
 
 # The compiler of byte code: the same Python version as the board's, for the

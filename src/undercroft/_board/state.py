@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,8 +81,14 @@ class BoardInfo:
 
     def record(self) -> dict[str, Any]:
         """Return the fields as JSON values, with the derived paths."""
-        derived = ("url", "console_log", "secure_log", "agent_log")
-        derived += ("ram_path", "state_image")
+        derived = (
+            "url",
+            "console_log",
+            "secure_log",
+            "agent_log",
+            "ram_path",
+            "state_image",
+        )
         fields = asdict(self) | {name: getattr(self, name) for name in derived}
         return {
             name: str(value) if isinstance(value, Path) else value
@@ -132,10 +137,10 @@ def read_state(folder: Path) -> BoardInfo | None:
         for name in ("folder", "root_image", "payload_image"):
             fields[name] = Path(fields[name])
         info = BoardInfo(**fields)
+        # A folder that was moved or copied does not speak for its old place.
+        return info if info.folder.samefile(folder) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    # A folder that was moved or copied does not speak for its old place.
-    return info if os.path.samefile(info.folder, folder) else None
 
 
 def running(name: str) -> BoardInfo | None:
