@@ -11,7 +11,8 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from typing import Any
+import warnings
+from typing import Any, TextIO
 
 import click
 
@@ -70,8 +71,21 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a sentence: a source line says nothing to a user."""
+    click.echo(f"warning: {message}", err=True)
+
+
 def run() -> None:
     """Entry point of the `undercroft` command."""
+    warnings.showwarning = _show_warning
     try:
         main.main(standalone_mode=False)
     except Error as error:

@@ -51,6 +51,10 @@ class NoProtectionWarning(UserWarning):
     """The `host:` device was opened: nothing protects the model there."""
 
 
+# Each time, not only the first; filters that a program sets go before this one.
+warnings.simplefilter("always", NoProtectionWarning, append=True)
+
+
 class _Param(ctypes.Structure):
     """`struct uc_param` of `engine/include/uc_service.h`."""
 
@@ -90,6 +94,12 @@ class HostDevice(LocalDevice):
         super().__init__(uri)
         arena_bytes = _parse_uri(uri)
         self._engine = _load_library(library or find_library())
+        warnings.warn(
+            "the host: device runs models in this process WITHOUT any protection; "
+            "use it for development only",
+            NoProtectionWarning,
+            stacklevel=2,
+        )
         key = load_device_key() if private_key is None else private_key
         if len(key) != _KEY_BYTES:
             raise DeviceError(f"a device key of {len(key)} bytes; it has {_KEY_BYTES}")
@@ -104,13 +114,7 @@ class HostDevice(LocalDevice):
         self._closed = False
 
     def open(self) -> HostInvoker:
-        """See `LocalDevice.open`. Warns that there is no protection."""
-        warnings.warn(
-            "the host: device runs the model in this process WITHOUT any protection; "
-            "use it for development only",
-            NoProtectionWarning,
-            stacklevel=2,
-        )
+        """See `LocalDevice.open`."""
         with self._lock:
             if self._closed:
                 raise DeviceLostError(f"{self.uri} is closed")
