@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the engine asks of OP-TEE besides keys and policy: wiping, the clock
+ * and small cryptography through the TEE Internal Core API. Slow is fine
+ * here: these run a few times for each model that is opened. Pages go through
+ * aes_gcm_armv8.c instead.
+ *
+ * The TEE Internal Core API panics on wrong arguments, so every length that
+ * comes from outside is settled before it gets there.
+ */
+#include <string.h>
+#include <tee_internal_api.h>
+
+#include "uc_port.h"
+
+#define SHA256_BYTES		32U
+#define HMAC_BLOCK_BYTES	64U
+#define ED25519_KEY_BYTES	32U
+#define ED25519_SIGNATURE_BYTES	64U
+#define GCM_NONCE_BYTES		12U
+#define GCM_TAG_BYTES		16U
+#define AES_128_BYTES		16U
+
+void uc_port_wipe(void *memory, size_t len)
+{
+	/* The compiler must believe that somebody looks at the zeros. */
+	if (len != 0)
+		memset(memory, 0, len);
+	__asm__ volatile("" : : "r"(memory) : "memory");
+}
+
+/*
+ * A TA may read the virtual counter where CNTKCTL_EL1 says so. OP-TEE leaves
+ * that register alone and Linux sets it; firmware built with NS_TIMER_SWITCH=0
+ * keeps it when worlds change, as the emulated board's does. Elsewhere the read
+ * would end the TA, hence the build option; release builds never have it.
+ */
+#ifdef UC_TICKS
+uint64_t uc_port_ticks(void)
+{
+	uint64_t ticks = 0;
+
+	__asm__ volatile("isb; mrs %0, cntvct_el0" : "=r"(ticks) : : "memory");
+	return ticks;
+}
+
+uint64_t uc_port_tick_hz(void)
+{
+	uint64_t hz = 0;
+
+	__asm__ volatile("mrs %0, cntfrq_el0" : "=r"(hz));
+	return hz;
+}
+#else
+uint64_t uc_port_ticks(void)
+{
+	return 0;
+}
+
+uint64_t uc_port_tick_hz(void)
+{
+	return 0;
+}
+#endif
+
+/* An operation with a key of its own; NULL when OP-TEE has no memory left. */
+static TEE_OperationHandle keyed_operation(uint32_t algorithm, uint32_t mode,
+					   uint32_t type, uint32_t attribute,
+					   const uint8_t *key, size_t key_len)
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	TEE_Attribute value = { 0 };
+	uint32_t bits = (uint32_t)key_len * 8U;
+	TEE_Result result = TEE_ERROR_GENERIC;
+
+	TEE_InitRefAttribute(&value, attribute, key, key_len);
+	result = TEE_AllocateTransientObject(type, bits, &object);
+	if (result == TEE_SUCCESS)
+		result = TEE_PopulateTransientObject(object, &value, 1);
+	if (result == TEE_SUCCESS)
+		result = TEE_AllocateOperation(&operation, algorithm, mode,
+					       bits);
+	if (result == TEE_SUCCESS)
+		result = TEE_SetOperationKey(operation, object);
+	TEE_FreeTransientObject(object);
+	if (result != TEE_SUCCESS) {
+		TEE_FreeOperation(operation);
+		operation = TEE_HANDLE_NULL;
+	}
+	return operation;
+}
+
+bool uc_port_sha256(const uint8_t *data, size_t len, uint8_t digest[32])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	size_t digest_len = SHA256_BYTES;
+	TEE_Result result = TEE_ERROR_GENERIC;
+
+	result = TEE_AllocateOperation(&operation, TEE_ALG_SHA256,
+				       TEE_MODE_DIGEST, 0);
+	if (result == TEE_SUCCESS)
+		result = TEE_DigestDoFinal(operation, data, len, digest,
+					   &digest_len);
+	TEE_FreeOperation(operation);
+	return result == TEE_SUCCESS && digest_len == SHA256_BYTES;
+}
+
+bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
+			 const uint8_t *data, size_t len, uint8_t mac[32])
+{
+	/*
+	 * OP-TEE takes keys of 24 to 128 bytes only. HMAC pads a shorter key
+	 * with zeros to the hash's block, and hashes a longer one; done here,
+	 * every key is one block.
+	 */
+	uint8_t block[HMAC_BLOCK_BYTES] = { 0 };
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	size_t mac_len = SHA256_BYTES;
+	bool good = true;
+
+	if (key_len > sizeof(block))
+		good = uc_port_sha256(key, key_len, block);
+	else if (key_len != 0)
+		memcpy(block, key, key_len);
+	if (good)
+		operation = keyed_operation(TEE_ALG_HMAC_SHA256, TEE_MODE_MAC,
+					    TEE_TYPE_HMAC_SHA256,
+					    TEE_ATTR_SECRET_VALUE, block,
+					    sizeof(block));
+	uc_port_wipe(block, sizeof(block));
+	if (operation == TEE_HANDLE_NULL)
+		return false;
+	TEE_MACInit(operation, NULL, 0);
+	good = TEE_MACComputeFinal(operation, data, len, mac, &mac_len) ==
+		       TEE_SUCCESS &&
+	       mac_len == SHA256_BYTES;
+	TEE_FreeOperation(operation);
+	return good;
+}
+
+bool uc_port_ed25519_verify(const uint8_t public_key[32],
+			    const uint8_t *message, size_t len,
+			    const uint8_t signature[64])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	bool good = false;
+
+	operation = keyed_operation(TEE_ALG_ED25519, TEE_MODE_VERIFY,
+				    TEE_TYPE_ED25519_PUBLIC_KEY,
+				    TEE_ATTR_ED25519_PUBLIC_VALUE, public_key,
+				    ED25519_KEY_BYTES);
+	if (operation == TEE_HANDLE_NULL)
+		return false;
+	good = TEE_AsymmetricVerifyDigest(operation, NULL, 0, message, len,
+					  signature,
+					  ED25519_SIGNATURE_BYTES) ==
+	       TEE_SUCCESS;
+	TEE_FreeOperation(operation);
+	return good;
+}
+
+bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
+			    const uint8_t *aad, size_t aad_len, uint8_t *data,
+			    size_t len, const uint8_t tag[16])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_Result result = TEE_ERROR_GENERIC;
+	uint8_t sec_tag[GCM_TAG_BYTES] = { 0 };
+	size_t out_len = len;
+
+	memcpy(sec_tag, tag, sizeof(sec_tag));
+	operation = keyed_operation(TEE_ALG_AES_GCM, TEE_MODE_DECRYPT,
+				    TEE_TYPE_AES, TEE_ATTR_SECRET_VALUE, key,
+				    AES_128_BYTES);
+	if (operation != TEE_HANDLE_NULL)
+		result = TEE_AEInit(operation, nonce, GCM_NONCE_BYTES,
+				    GCM_TAG_BYTES * 8U, 0, 0);
+	if (result == TEE_SUCCESS) {
+		if (aad_len != 0)
+			TEE_AEUpdateAAD(operation, aad, aad_len);
+		result = TEE_AEDecryptFinal(operation, data, len, data,
+					    &out_len, sec_tag, GCM_TAG_BYTES);
+	}
+	TEE_FreeOperation(operation);
+	if (result != TEE_SUCCESS || out_len != len) {
+		uc_port_wipe(data, len);
+		return false;
+	}
+	return true;
+}
+
+/* XNNPACK's kernels end here when one of their own assertions fails. */
+void __assert_fail(const char *assertion, const char *file, unsigned int line,
+		   const char *function) __attribute__((noreturn));
+
+void __assert_fail(const char *assertion, const char *file, unsigned int line,
+		   const char *function)
+{
+	(void)assertion;
+	(void)file;
+	(void)line;
+	(void)function;
+	TEE_Panic(TEE_ERROR_BAD_STATE);
+	while (true)
+		;
+}

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `tee:` device: the Trusted Application in this very machine's OP-TEE.
+
+Works over `libteec` with the standard library alone, so that it runs in the
+board's guest. One piece of shared memory is registered for each session and kept:
+pages are read from the file straight into it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import threading
+from typing import Final
+from uuid import UUID
+
+from undercroft._device import teec
+from undercroft._device.base import PARAMETERS, BytesLike, LocalDevice, Param, Reply
+from undercroft._device.teec import ParamType, TeecOperation, TeecSharedMemory
+from undercroft._spec import Command
+from undercroft.errors import DeviceError, DeviceLostError
+
+TA_UUID: Final = UUID("8ad4c6e2-9f6b-4c0e-b1a7-5d3b0f7c2a91")
+
+BUFFER_BYTES: Final = 2 << 20
+"""Shared memory for one call. Beside a TA of 12 MiB OP-TEE's usual page-table
+memory carries 2 MiB; 4 MiB register, and then the call fails."""
+
+STAGING_BYTES: Final = 64 << 10
+"""Shared memory behind the buffer, for headers, licenses, records and outputs."""
+
+_STAGING_ALIGN: Final = 64
+
+
+class TeeDevice(LocalDevice):
+    """The Trusted Application in this machine's TEE."""
+
+    kind = "op-tee"
+
+    def __init__(self, uri: str = "tee:", *, uuid: UUID = TA_UUID) -> None:
+        """Connect to the TEE; no session is opened yet.
+
+        Args:
+            uri: `tee:`.
+            uuid: another Trusted Application with the same interface.
+
+        Raises:
+            DeviceError: a malformed URI.
+            EnvironmentMissingError: no `libteec`, no driver, no permission.
+        """
+        super().__init__(uri)
+        if uri != "tee:":
+            raise DeviceError(f"not a TEE device: {uri!r}", hint="write tee:")
+        self._uuid = uuid
+        self._library = teec.load_library()
+        self._context = teec.TeecContext()
+        self._lock = threading.Lock()
+        self._sessions = 0
+        self._closed = False
+        result = self._library.TEEC_InitializeContext(
+            None, ctypes.byref(self._context)
+        )
+        self._connected = result == teec.Result.SUCCESS
+        if not self._connected:
+            raise teec.context_failure(result)
+
+    def open(self) -> TeeInvoker:
+        """See `LocalDevice.open`.
+
+        Raises:
+            EnvironmentMissingError: the Trusted Application is not installed.
+            SecureMemoryError: no secure memory is left for it.
+            DeviceLostError: it cannot be opened.
+        """
+        with self._lock:
+            if self._closed:
+                raise DeviceLostError(f"{self.uri} is closed")
+            self._sessions += 1
+        try:
+            return TeeInvoker(self)
+        except BaseException:
+            self.session_ended()
+            raise
+
+    def close(self) -> None:
+        """Disconnect as soon as the last session is closed."""
+        with self._lock:
+            self._closed = True
+            self._disconnect()
+
+    def session_ended(self) -> None:
+        """Forget a session; called by the session itself."""
+        with self._lock:
+            self._sessions -= 1
+            if self._closed:
+                self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._sessions == 0 and self._connected:
+            self._connected = False
+            self._library.TEEC_FinalizeContext(ctypes.byref(self._context))
+
+    def __del__(self) -> None:
+        # A device whose owner forgot it; a session holds a reference to it, so
+        # there are none left.
+        if getattr(self, "_connected", False):
+            self._disconnect()
+
+
+class TeeInvoker:
+    """A session with the Trusted Application; see `Invoker`."""
+
+    def __init__(self, device: TeeDevice) -> None:
+        """Use `TeeDevice.open`."""
+        self._device = device
+        self._library = device._library
+        self._memory = _SharedMemory(device, BUFFER_BYTES + STAGING_BYTES)
+        self.buffer = self._memory.view[:BUFFER_BYTES]
+        self.invocations = 0
+        self._operation = TeecOperation()
+        self._session = teec.TeecSession()
+        self._is_open = False
+        origin = ctypes.c_uint32()
+        uuid = teec.TeecUuid.of(device._uuid)
+        result = self._library.TEEC_OpenSession(
+            ctypes.byref(device._context),
+            ctypes.byref(self._session),
+            ctypes.byref(uuid),
+            teec.LOGIN_PUBLIC,
+            None,
+            None,
+            ctypes.byref(origin),
+        )
+        if result != teec.Result.SUCCESS:
+            self.buffer.release()
+            self._memory.release()
+            raise teec.session_failure(result, origin.value, device._uuid)
+        self._is_open = True
+
+    def invoke(
+        self,
+        command: Command,
+        *,
+        values: tuple[int, int] = (0, 0),
+        data1: BytesLike | None = None,
+        data2: BytesLike | None = None,
+        buffer_bytes: int = 0,
+        output_bytes: int = 0,
+    ) -> Reply:
+        """See `Invoker.invoke`."""
+        if not self._is_open:
+            raise DeviceLostError(f"{command.name}: the session is closed")
+        if not 0 <= buffer_bytes <= BUFFER_BYTES:
+            raise DeviceError(f"{command.name}: {buffer_bytes} bytes of the buffer")
+        call = _Call(self._operation, self._memory)
+        inputs = iter((data1, data2))
+        for index, kind in enumerate(PARAMETERS[command]):
+            if kind is Param.VALUE_INOUT:
+                call.value_inout(index, *values)
+            elif kind is Param.VALUE_OUTPUT:
+                call.value_output(index)
+            elif kind is Param.MEMREF_INPUT:
+                data = next(inputs)
+                if data is None and buffer_bytes:
+                    call.shared(
+                        index, ParamType.MEMREF_PARTIAL_INPUT, 0, buffer_bytes
+                    )
+                else:
+                    call.memory_input(index, data or b"")
+            elif kind is Param.MEMREF_OUTPUT:
+                call.memory_output(index, output_bytes)
+        self.enter(int(command), command.name)
+        return call.reply(command)
+
+    def enter(self, command: int, name: str) -> None:
+        """Invoke with the parameters that the session's operation holds.
+
+        Raises:
+            DeviceLostError: the Trusted Application died, or does not know these
+                parameter types.
+            SecureMemoryError: no memory for the call's shared memory.
+        """
+        origin = ctypes.c_uint32()
+        self.invocations += 1
+        result = self._library.TEEC_InvokeCommand(
+            ctypes.byref(self._session),
+            command,
+            ctypes.byref(self._operation),
+            ctypes.byref(origin),
+        )
+        if result != teec.Result.SUCCESS:
+            if result == teec.Result.TARGET_DEAD:
+                self.close()
+            raise teec.command_failure(result, origin.value, name)
+
+    def close(self) -> None:
+        """See `Invoker.close`."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._library.TEEC_CloseSession(ctypes.byref(self._session))
+        self._memory.release()
+        self._device.session_ended()
+
+    def __del__(self) -> None:
+        if getattr(self, "_is_open", False):
+            self.close()
+
+
+class _SharedMemory:
+    """Memory of this process that the TEE may read and write.
+
+    Whole pages of their own: nothing else of this process lies in them.
+    """
+
+    def __init__(self, device: TeeDevice, size_bytes: int) -> None:
+        self._device = device
+        self._memory = mmap.mmap(-1, size_bytes)
+        self.view = memoryview(self._memory)
+        self._array = (ctypes.c_uint8 * size_bytes).from_buffer(self._memory)
+        self.shared = TeecSharedMemory(
+            buffer=ctypes.addressof(self._array),
+            size=size_bytes,
+            flags=teec.MEM_INPUT | teec.MEM_OUTPUT,
+        )
+        result = device._library.TEEC_RegisterSharedMemory(
+            ctypes.byref(device._context), ctypes.byref(self.shared)
+        )
+        self._registered = result == teec.Result.SUCCESS
+        if not self._registered:
+            raise teec.memory_failure(result, size_bytes)
+
+    def release(self) -> None:
+        # The mapping itself goes when the last view of it is gone.
+        if self._registered:
+            self._registered = False
+            self._device._library.TEEC_ReleaseSharedMemory(ctypes.byref(self.shared))
+
+
+class _Call:
+    """Fills one `TEEC_Operation` and reads the answer out of it."""
+
+    def __init__(self, operation: TeecOperation, memory: _SharedMemory) -> None:
+        ctypes.memset(ctypes.byref(operation), 0, ctypes.sizeof(operation))
+        self._operation = operation
+        self._memory = memory
+        self._staged_bytes = 0
+        self._kept: dict[int, ctypes.Array[ctypes.c_char]] = {}
+        self._room_bytes: dict[int, int] = {}
+
+    def _set_type(self, index: int, kind: ParamType) -> None:
+        self._operation.param_types |= int(kind) << (4 * index)
+
+    def value_inout(self, index: int, a: int, b: int) -> None:
+        self._set_type(index, ParamType.VALUE_INOUT)
+        self._operation.params[index].value.a = a
+        self._operation.params[index].value.b = b
+
+    def value_output(self, index: int) -> None:
+        self._set_type(index, ParamType.VALUE_OUTPUT)
+
+    def shared(self, index: int, kind: ParamType, offset: int, size: int) -> None:
+        """Point at a part of the session's shared memory."""
+        self._set_type(index, kind)
+        reference = self._operation.params[index].memref
+        reference.parent = ctypes.pointer(self._memory.shared)
+        reference.offset = offset
+        reference.size = size
+
+    def memory_input(self, index: int, data: BytesLike) -> None:
+        """Hand in a copy of the bytes: staged when small, else by itself."""
+        size = len(data)
+        offset = self._stage(size)
+        if offset is None:
+            self._temporary(index, ParamType.MEMREF_TEMP_INPUT, bytes(data), size)
+            return
+        self._memory.view[offset : offset + size] = data
+        self.shared(index, ParamType.MEMREF_PARTIAL_INPUT, offset, size)
+
+    def memory_output(self, index: int, size: int) -> None:
+        """Give room for an answer."""
+        self._room_bytes[index] = size
+        offset = self._stage(size)
+        if offset is None:
+            self._temporary(index, ParamType.MEMREF_TEMP_OUTPUT, b"", size)
+        else:
+            self.shared(index, ParamType.MEMREF_PARTIAL_OUTPUT, offset, size)
+
+    def _stage(self, size: int) -> int | None:
+        """Return where in the staging area so many bytes fit, or None.
+
+        An empty reference is handed in by itself: the client library takes none
+        of no bytes in shared memory.
+        """
+        if size == 0 or self._staged_bytes + size > STAGING_BYTES:
+            return None
+        offset = BUFFER_BYTES + self._staged_bytes
+        self._staged_bytes += -(-size // _STAGING_ALIGN) * _STAGING_ALIGN
+        return offset
+
+    def _temporary(self, index: int, kind: ParamType, data: bytes, size: int) -> None:
+        self._set_type(index, kind)
+        memory = ctypes.create_string_buffer(data, max(size, 1))
+        self._kept[index] = memory
+        self._operation.params[index].tmpref.buffer = ctypes.addressof(memory)
+        self._operation.params[index].tmpref.size = size
+
+    def _output(self, index: int) -> bytes:
+        # The size comes from the other side: it never passes the room given.
+        room = self._room_bytes[index]
+        if index in self._kept:
+            size = min(self._operation.params[index].tmpref.size, room)
+            return self._kept[index].raw[:size]
+        reference = self._operation.params[index].memref
+        size = min(reference.size, room)
+        return bytes(self._memory.view[reference.offset : reference.offset + size])
+
+    def reply(self, command: Command) -> Reply:
+        """Read the answer."""
+        output = b""
+        answers: list[tuple[int, int]] = []
+        for index, kind in enumerate(PARAMETERS[command]):
+            if kind is Param.VALUE_OUTPUT:
+                value = self._operation.params[index].value
+                answers.append((value.a, value.b))
+            elif kind is Param.MEMREF_OUTPUT:
+                output = self._output(index)
+        status = self._operation.params[0].value
+        want = answers[0] if answers else (0, 0)
+        return Reply(
+            status=status.a,
+            detail=status.b,
+            want_first=want[0],
+            want_count=want[1],
+            state=answers[1][0] if len(answers) > 1 else None,
+            output=output,
+        )

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The device's X25519 key pair: made inside the TA when it is first needed,
+ * kept in OP-TEE's secure storage for this TA alone. The private key is used
+ * by handle and is never read, not even into this TA's own memory.
+ *
+ * Secure storage lies in the normal world, encrypted and authenticated below
+ * the device's unique key. Whoever deletes it makes the device a new one, to
+ * which no license fits; that is loss of service, which root can cause anyway.
+ */
+#include <string.h>
+#include <tee_internal_api.h>
+
+#include "uc_port.h"
+
+#define X25519_BITS	256U
+#define X25519_BYTES	32U
+
+static const char object_name[] = "device-key-x25519-v1";
+
+static TEE_Result open_key(TEE_ObjectHandle *key)
+{
+	return TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, object_name,
+					sizeof(object_name) - 1U,
+					TEE_DATA_FLAG_ACCESS_READ |
+						TEE_DATA_FLAG_SHARE_READ,
+					key);
+}
+
+static TEE_Result create_key(void)
+{
+	TEE_ObjectHandle fresh = TEE_HANDLE_NULL;
+	TEE_ObjectHandle stored = TEE_HANDLE_NULL;
+	TEE_Result result = TEE_ERROR_GENERIC;
+
+	result = TEE_AllocateTransientObject(TEE_TYPE_X25519_KEYPAIR,
+					     X25519_BITS, &fresh);
+	if (result == TEE_SUCCESS)
+		result = TEE_GenerateKey(fresh, X25519_BITS, NULL, 0);
+	/* Without the overwrite flag: a key that is there is never replaced. */
+	if (result == TEE_SUCCESS)
+		result = TEE_CreatePersistentObject(
+			TEE_STORAGE_PRIVATE, object_name,
+			sizeof(object_name) - 1U,
+			TEE_DATA_FLAG_ACCESS_READ, fresh, NULL, 0, &stored);
+	TEE_CloseObject(stored);
+	TEE_FreeTransientObject(fresh);
+	return result;
+}
+
+/* The caller closes the handle; TEE_HANDLE_NULL when storage fails. */
+static TEE_ObjectHandle device_key(void)
+{
+	TEE_ObjectHandle key = TEE_HANDLE_NULL;
+	TEE_Result result = open_key(&key);
+
+	if (result == TEE_ERROR_ITEM_NOT_FOUND) {
+		result = create_key();
+		/* What counts is what storage holds, so it is read back. */
+		if (result == TEE_SUCCESS)
+			result = open_key(&key);
+	}
+	return result == TEE_SUCCESS ? key : TEE_HANDLE_NULL;
+}
+
+bool uc_port_device_public_key(uint8_t public_key[32])
+{
+	TEE_ObjectHandle key = device_key();
+	size_t len = X25519_BYTES;
+	bool good = false;
+
+	if (key == TEE_HANDLE_NULL)
+		return false;
+	good = TEE_GetObjectBufferAttribute(key, TEE_ATTR_X25519_PUBLIC_VALUE,
+					    public_key, &len) == TEE_SUCCESS &&
+	       len == X25519_BYTES;
+	TEE_CloseObject(key);
+	return good;
+}
+
+bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
+{
+	TEE_ObjectHandle key = device_key();
+	TEE_ObjectHandle derived = TEE_HANDLE_NULL;
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_Attribute public_value = { 0 };
+	TEE_Result result = TEE_ERROR_GENERIC;
+	size_t len = X25519_BYTES;
+	uint8_t any_bit = 0;
+
+	memset(shared, 0, X25519_BYTES);
+	if (key == TEE_HANDLE_NULL)
+		return false;
+	result = TEE_AllocateOperation(&operation, TEE_ALG_X25519,
+				       TEE_MODE_DERIVE, X25519_BITS);
+	if (result == TEE_SUCCESS)
+		result = TEE_SetOperationKey(operation, key);
+	if (result == TEE_SUCCESS)
+		result = TEE_AllocateTransientObject(TEE_TYPE_GENERIC_SECRET,
+						     X25519_BITS, &derived);
+	if (result == TEE_SUCCESS) {
+		TEE_InitRefAttribute(&public_value,
+				     TEE_ATTR_X25519_PUBLIC_VALUE, peer,
+				     X25519_BYTES);
+		TEE_DeriveKey(operation, &public_value, 1, derived);
+		result = TEE_GetObjectBufferAttribute(
+			derived, TEE_ATTR_SECRET_VALUE, shared, &len);
+	}
+	TEE_FreeTransientObject(derived);
+	TEE_FreeOperation(operation);
+	TEE_CloseObject(key);
+	for (size_t i = 0; i < X25519_BYTES; i++)
+		any_bit |= shared[i];
+	if (result != TEE_SUCCESS || len != X25519_BYTES || any_bit == 0) {
+		uc_port_wipe(shared, X25519_BYTES);
+		return false;
+	}
+	return true;
+}
