@@ -64,6 +64,8 @@ def arguments(machine: Machine) -> list[str]:
             f"initrdmem={recipe.INITRAMFS_ADDRESS:#x},{initramfs_bytes}",
             f"undercroft.time={machine.boot_time}",
             f"undercroft.address={recipe.GUEST_ADDRESS}",
+            # The agent reads it: only then is a nanosecond an instruction.
+            f"undercroft.clock={machine.clock.value}",
         ]
     )
     forward = (
