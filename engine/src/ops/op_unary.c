@@ -4,6 +4,13 @@
 
 #define SIGMOID_ROW 64	/* floats to a call of a kernel that works by rows */
 
+/* With other dimensions of as many elements it reshapes. */
+static bool clamp_check(const struct uc_op_shapes *s)
+{
+	return uc_op_unary_ok(s) &&
+	       uc_op_elements(s->a) == uc_op_elements(s->out);
+}
+
 static void clamp_run(const struct uc_op_step *step)
 {
 	struct uc_minmax act = uc_op_act(step->s.op);
@@ -15,7 +22,7 @@ static void clamp_run(const struct uc_op_step *step)
 const struct uc_op_type uc_op_clamp = {
 	.code = UC_OP_CLAMP,
 	.elementwise = true,
-	.check = uc_op_elementwise_ok,
+	.check = clamp_check,
 	.panels = uc_op_no_panels,
 	.scratch = uc_op_no_scratch,
 	.run = clamp_run,

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs single operators of the engine, on this machine and as arm64 code.
+
+The other end of ``tests/engine/ops/runner.c``. A runner is a process that lives
+as long as the tests and is started again when an operator kills it.
+"""
+
+from __future__ import annotations
+
+import platform
+import struct
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from undercroft import _spec as spec
+from undercroft._build import BUILD, ROOT
+from undercroft._debian import packages_dir
+from undercroft._host import require_tools
+
+Array = npt.NDArray[np.float32]
+Dims = tuple[int, int, int, int]
+
+INF = float("inf")
+CHECK_ONLY, SEPARATE, OVER_A, OVER_B = range(4)
+
+_MAGIC = 0x5550434F
+_REQUEST = struct.Struct("<4I12I2I4f10II4I4I")
+_ANSWER = struct.Struct("<5Q")
+_REFUSED, _DONE, _BAD_WEIGHTS, _WROTE_OUTSIDE = range(4)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator with its shapes, as in the program's op record."""
+
+    code: int
+    a: Dims | None
+    out: Dims
+    b: Dims | None = None
+    flags: int = 0
+    act: tuple[float, float] = (-INF, INF)
+    alpha: float = 0.0
+    beta: float = 0.0
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    permutation: tuple[int, int, int, int] = (0, 1, 2, 3)
+    panel_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What an operator's callbacks said, in bytes."""
+
+    panel_bytes: int
+    panel_count: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A build of the runner."""
+
+    name: str
+    kernels: str
+    arch: str
+    compiler: str
+    variables: dict[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+
+
+_HOST_KERNELS = "sse" if platform.machine() == "x86_64" else "neon_a73"
+_HOST_ARCH = "amd64" if platform.machine() == "x86_64" else "arm64"
+_ARM_FLAGS = {"ARCH_FLAGS": "-mno-strict-align", "LINK_FLAGS": "-static"}
+_EMULATOR = ("qemu-aarch64", "-cpu", "cortex-a76")
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant(
+            "host-asan",
+            _HOST_KERNELS,
+            _HOST_ARCH,
+            "gcc",
+            {"SANITIZE": "-fsanitize=address,undefined -fno-sanitize-recover=all"},
+        ),
+        Variant(
+            "arm64-a73",
+            "neon_a73",
+            "arm64",
+            "aarch64-linux-gnu-gcc",
+            _ARM_FLAGS,
+            _EMULATOR,
+        ),
+        Variant(
+            "arm64-ld128",
+            "neon_ld128",
+            "arm64",
+            "aarch64-linux-gnu-gcc",
+            _ARM_FLAGS,
+            _EMULATOR,
+        ),
+    )
+}
+
+
+def build_runner(variant: Variant) -> Path:
+    """Compile the runner, unless it is up to date."""
+    require_tools(("make", variant.compiler), purpose="build the operator runner")
+    if variant.command:
+        require_tools(variant.command[:1], purpose="run arm64 code")
+    triplet = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[variant.arch]
+    out = BUILD / "tests" / "ops" / variant.name
+    library = packages_dir(variant.arch, ["libxnnpack-dev"]) / "usr/lib" / triplet
+    settings = {
+        "KERNELS": variant.kernels,
+        "XNNPACK_DIR": str(library),
+        "OUT": str(out),
+        "CC": variant.compiler,
+        **variant.variables,
+    }
+    subprocess.run(
+        ["make", "-s", *(f"{name}={value}" for name, value in settings.items())],
+        cwd=ROOT / "tests" / "engine" / "ops",
+        check=True,
+    )
+    return out / "runner"
+
+
+class OpError(AssertionError):
+    """The engine did something that an operator must never do."""
+
+
+class RefusedError(Exception):
+    """The operator's check refused the shapes or attributes."""
+
+
+class Runner:
+    """One build of the operators, in a process of its own."""
+
+    def __init__(self, variant: Variant, *, prefix: Sequence[str] = ()) -> None:
+        self.variant = variant
+        binary = build_runner(variant)
+        self._command = [*prefix, *(() if prefix else variant.command), str(binary)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (as long as we live)
+
+    def close(self) -> bytes:
+        """End the process; return what it wrote on standard error."""
+        if self._process:
+            assert self._process.stdin
+            self._process.stdin.close()
+            self._process.wait(60)
+            self._process = None
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def check(self, op: Op) -> Sizes:
+        """Ask only the operator's callbacks.
+
+        Raises:
+            RefusedError: The check refused.
+        """
+        return self._ask(op, CHECK_ONLY, [], [], 0)[0]
+
+    def run(
+        self,
+        op: Op,
+        a: Array | None = None,
+        b: Array | None = None,
+        weights: bytes = b"",
+        *,
+        steps: Sequence[int] | None = None,
+        mode: int = SEPARATE,
+        repeat: int = 1,
+    ) -> Array:
+        """Run one operator.
+
+        Args:
+            op: Shapes and attributes.
+            a: First input, NHWC.
+            b: Second input.
+            weights: The panels, packed.
+            steps: Panels in each step; all of them in one when ``None``.
+            mode: Where the output lies: ``SEPARATE``, ``OVER_A`` or ``OVER_B``.
+            repeat: How often it runs.
+
+        Returns:
+            The output, NHWC.
+
+        Raises:
+            RefusedError: The check refused.
+            OpError: A write outside the output, a crash, wrong sizes.
+        """
+        for dims, data in ((op.a, a), (op.b, b)):
+            assert (dims is None) == (data is None)
+            assert data is None or data.size == np.prod(dims)
+        if steps is None:
+            steps = [self.check(op).panel_count] if weights else []
+        data = [np.asarray(steps, "<u4").tobytes()]
+        data += [np.asarray(x, "<f4").tobytes() for x in (a, b) if x is not None]
+        data.append(weights)
+        _, out = self._ask(op, mode, steps, data, len(weights), repeat)
+        return np.frombuffer(out, np.float32).reshape(op.out)
+
+    def _ask(
+        self,
+        op: Op,
+        mode: int,
+        steps: Sequence[int],
+        data: list[bytes],
+        weights_bytes: int,
+        repeat: int = 1,
+    ) -> tuple[Sizes, bytes]:
+        head = _REQUEST.pack(
+            _MAGIC,
+            mode,
+            op.a is not None,
+            op.b is not None,
+            *(op.a or (0, 0, 0, 0)),
+            *(op.b or (0, 0, 0, 0)),
+            *op.out,
+            op.code,
+            op.flags,
+            *op.act,
+            op.alpha,
+            op.beta,
+            *op.kernel,
+            *op.stride,
+            *op.dilation,
+            *op.pads,
+            op.groups,
+            *op.permutation,
+            op.panel_bytes,
+            weights_bytes,
+            len(steps),
+            repeat,
+        )
+        answer, *sizes, out_bytes = _ANSWER.unpack(
+            self._exchange(head + b"".join(data), _ANSWER.size)
+        )
+        out = self._read(out_bytes)
+        if answer == _REFUSED:
+            if mode != CHECK_ONLY:
+                # The data is still in the pipe.
+                self.close()
+            raise RefusedError
+        if answer == _BAD_WEIGHTS:
+            raise OpError(f"the operator wants {sizes[0]} x {sizes[1]} bytes of panels")
+        if answer == _WROTE_OUTSIDE:
+            raise OpError("something was written outside output and scratch")
+        assert answer == _DONE
+        return Sizes(*sizes), out
+
+    def _exchange(self, request: bytes, size: int) -> bytes:
+        if self._process is None:
+            self._errors.truncate(0)
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+            )
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(request)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._died()
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        assert self._process
+        assert self._process.stdout
+        data = self._process.stdout.read(size)
+        if len(data) != size:
+            self._died()
+        return data
+
+    def _died(self) -> None:
+        assert self._process
+        self._process.kill()
+        code = self._process.wait()
+        self._process = None
+        self._errors.seek(0)
+        text = self._errors.read().decode(errors="replace")
+        raise OpError(f"the runner died ({code}):\n{text[-4000:]}")
+
+
+def pack_conv(weight: Array, bias: Array | None, groups: int = 1) -> bytes:
+    """Pack ONNX convolution weights ``(cout, cin/groups, kh, kw)``."""
+    cout, cin_g, kh, kw = weight.shape
+    cout_g = cout // groups
+    panels = -(-cout_g // spec.PANEL_CHANNELS)
+    full = np.zeros((groups, panels * 8, 1 + kh * kw * cin_g), np.float32)
+    if bias is not None:
+        full[:, :cout_g, 0] = bias.reshape(groups, cout_g)
+    taps = weight.transpose(0, 2, 3, 1).reshape(groups, cout_g, -1)
+    full[:, :cout_g, 1:] = taps
+    return full.reshape(groups * panels, 8, -1).transpose(0, 2, 1).tobytes()
+
+
+def pack_depthwise(weight: Array, bias: Array | None) -> bytes:
+    """Pack ONNX depthwise weights ``(c, 1, kh, kw)``."""
+    channels, _, kh, kw = weight.shape
+    slots = next(slots for slots in (3, 4, 9, 25) if kh * kw <= slots)
+    panels = -(-channels // spec.PANEL_CHANNELS)
+    full = np.zeros((panels * 8, 1 + slots), np.float32)
+    if bias is not None:
+        full[:channels, 0] = bias
+    full[:channels, 1 : 1 + kh * kw] = weight.reshape(channels, -1)
+    return full.reshape(panels, 8, -1).transpose(0, 2, 1).tobytes()
+
+
+def pack_dense(weight: Array, bias: Array | None) -> bytes:
+    """Pack a matrix ``(cin, cout)``."""
+    return pack_conv(np.ascontiguousarray(weight.T)[:, :, None, None], bias)
