@@ -29,6 +29,9 @@ FIRMWARE_SETTINGS: Sequence[str] = (
     "PLAT=qemu",
     "QEMU_USE_GIC_DRIVER=QEMU_GICV3",
     "SPD=opteed",
+    # Leaves the counter's access bits as Linux set them when worlds change, so
+    # that a development build of the Trusted Application can time its phases.
+    "NS_TIMER_SWITCH=0",
     "BL32_RAM_LOCATION=tdram",
     "ARM_LINUX_KERNEL_AS_BL33=1",
     f"PRELOADED_BL33_BASE={KERNEL_ADDRESS:#x}",
