@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a measurement ran on, for its record."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from undercroft._host import find_tool
+
+if TYPE_CHECKING:
+    from undercroft._board import BoardInfo
+
+_CHECKOUT = Path(__file__).parents[3]
+
+
+def describe(board: BoardInfo, seen: Mapping[str, Any]) -> dict[str, str]:
+    """Name the versions of everything that a figure may depend on.
+
+    Args:
+        board: the board that measured.
+        seen: `device` (its info record) and `versions` (of the board's user
+            space), as far as they are known.
+    """
+    device = seen.get("device") or {}
+    versions = seen.get("versions") or {}
+    environment = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "clock": "guest instructions (QEMU -icount shift=0, one core)",
+        "qemu": _first_line("qemu-system-aarch64", "--version"),
+        "cpu": "cortex-a76, emulated",
+        "optee": optee_version(board.secure_log),
+        "trusted_application": str(device.get("version", "unknown")),
+        "build": str(device.get("build", "unknown")),
+        "kernel_set": str(device.get("kernel_set", "unknown")),
+        "compiler": _first_line("aarch64-linux-gnu-gcc", "--version"),
+        **{f"board_{name}": str(value) for name, value in versions.items()},
+        "commit": _commit(),
+        "host_cpu": _host_cpu(),
+    }
+    return {name: value for name, value in environment.items() if value}
+
+
+def optee_version(secure_log: Path) -> str:
+    """Read OP-TEE's version from what it printed when it started."""
+    try:
+        match = re.search(
+            r"OP-TEE version: (\S+)", secure_log.read_text("utf-8", "replace")
+        )
+    except OSError:
+        match = None
+    return match[1] if match else "unknown"
+
+
+def _first_line(*command: str) -> str:
+    program = find_tool(command[0])
+    if program is None:
+        return "unknown"
+    done = subprocess.run(
+        [program, *command[1:]], capture_output=True, text=True, check=False
+    )
+    return (done.stdout.splitlines() or ["unknown"])[0]
+
+
+def _commit() -> str:
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", "src", "engine", "ta", "spec")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + (" with changes" if changed else "")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(_CHECKOUT), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def _host_cpu() -> str:
+    try:
+        match = re.search(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
+    except OSError:
+        match = None
+    return match[1] if match else platform.machine()

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure a model on the board: sealed, plain, and in onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from undercroft import _board
+from undercroft._bench.environment import describe
+from undercroft._bench.exchange import Exchange, run_on_board
+from undercroft._bench.guest import array_of, bytes_of
+from undercroft._bench.report import Report, Row
+from undercroft.errors import HarnessError
+from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
+from undercroft.license import issue
+from undercroft.seal import seal
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from undercroft.plan import Plan
+
+BOARD: Final = "bench"
+DEFAULT_BUDGETS: Final = (12 << 20, 7 << 20)
+MAX_REL_ERROR: Final = 1e-4
+_STEADY_RUNS: Final = 3
+_GUEST_FOLDER: Final = "/tmp"  # noqa: S108 a tmpfs on the board
+_GUEST_MODULE: Final = "undercroft._bench.guest"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to measure.
+
+    Attributes:
+        name: what the report calls it.
+        path: the ONNX file.
+        inputs: what to run it on, by name, in the model's order.
+    """
+
+    name: str
+    path: Path
+    inputs: Mapping[str, npt.NDArray[np.float32]]
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Static shapes for the planner."""
+        return {name: array.shape for name, array in self.inputs.items()}
+
+
+def known_subject(name: str) -> Subject:
+    """Return one of the real models, with a real photo where it takes one.
+
+    Raises:
+        ModelError: No model has this name.
+        EnvironmentMissingError: Its package cannot be fetched.
+    """
+    from undercroft import _models
+    from undercroft._models import imagenet
+
+    model = _models.info(name)
+    if name == "efficientnet-lite0":
+        inputs = {"x": imagenet.photo_input()}
+    else:
+        inputs = random_inputs(model.input_shapes)
+    return Subject(name=name, path=_models.get(name), inputs=inputs)
+
+
+def random_inputs(
+    shapes: Mapping[str, Sequence[int]], *, seed: int = 1
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return inputs between -1 and 1, the same for the same seed."""
+    source = np.random.default_rng(seed)
+    return {
+        name: source.uniform(-1, 1, tuple(shape)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def measure(
+    subjects: Sequence[Subject],
+    budgets: Sequence[int] = DEFAULT_BUDGETS,
+    *,
+    board: str = BOARD,
+    progress: Progress | None = None,
+) -> Report:
+    """Measure models under budgets, on the board's instruction clock.
+
+    Args:
+        subjects: the models.
+        budgets: secure memory to plan for, in bytes.
+        board: name of the board to use; started when it is down, restarted when
+            it has another clock.
+        progress: told what is being done.
+
+    Raises:
+        HarnessError: the board failed, or an answer was wrong.
+        BudgetExceededError: a model does not fit a budget.
+    """
+    tell = progress or (lambda _message: None)
+    info = _board.ensure_up(board, clock="instructions", progress=tell)
+    rows: list[Row] = []
+    measured: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="undercroft-bench-") as folder:
+        bench = _Bench(info.name, Path(folder), tell)
+        for subject in subjects:
+            rows += bench.rows(subject, budgets)
+        measured = bench.seen
+    return Report(environment=describe(info, measured), rows=tuple(rows))
+
+
+class _Bench:
+    """Keys and files of one measurement."""
+
+    def __init__(self, board: str, folder: Path, tell: Progress) -> None:
+        self._board = board
+        self._folder = folder
+        self._tell = tell
+        self._signing_key = ProviderKey.generate()
+        self.seen: dict[str, Any] = {}
+
+    def rows(self, subject: Subject, budgets: Sequence[int]) -> Iterator[Row]:
+        """Measure one model."""
+        self._tell(f"{subject.name}: onnxruntime on the board")
+        reference, expected = self._onnxruntime(subject)
+        self.seen["versions"] = reference["versions"]
+
+        self._tell(f"{subject.name}: the engine on plaintext, normal world")
+        whole = make_plan(subject, None)
+        plain, outputs = self._sealed(
+            subject, whole, f"host:?arena={_rounded(whole.arena_bytes)}"
+        )
+        _require_right(subject, "the engine in the normal world", outputs, expected)
+        if plain["runs"][-1]["stats"]["decrypted_bytes"]:
+            raise HarnessError("the plain run decrypts pages; it must not")
+
+        for budget in budgets:
+            self._tell(f"{subject.name}: secure world, {budget / 2**20:g} MiB")
+            plan = make_plan(subject, budget)
+            secure, outputs = self._sealed(subject, plan, "tee:")
+            self.seen["device"] = secure["info"]
+            error = _require_right(subject, "the secure world", outputs, expected)
+            yield make_row(
+                subject.name,
+                budget,
+                secure=secure,
+                plain=plain,
+                reference=reference,
+                error=error,
+            )
+
+    def _onnxruntime(
+        self, subject: Subject
+    ) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
+        with self._exchange(subject) as (exchange, task):
+            exchange.offer("model.onnx", subject.path)
+            task |= {
+                "measure": "onnxruntime",
+                "model": "model.onnx",
+                "input_names": list(subject.inputs),
+            }
+            return self._run(task, exchange)
+
+    def _sealed(
+        self, subject: Subject, plan: Plan, device: str
+    ) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
+        key = ModelKey.generate()
+        path = self._folder / "model.sealed"
+        seal(
+            subject.path,
+            path,
+            plan=plan,
+            signing_key=self._signing_key,
+            model_id=key.model_id,
+            content_key=key.content_key,
+        )
+
+        def license_for(device_key: bytes) -> bytes:
+            return issue(
+                model_key=key,
+                device=DevicePublicKey.from_cose_key(device_key),
+                signing_key=self._signing_key,
+            )
+
+        with self._exchange(subject) as (exchange, task):
+            exchange.offer("model.sealed", path)
+            exchange.on_question("license", license_for)
+            task |= {
+                "measure": "sealed",
+                "device": device,
+                "sealed": "model.sealed",
+                "license": "license",
+            }
+            return self._run(task, exchange)
+
+    @contextlib.contextmanager
+    def _exchange(self, subject: Subject) -> Iterator[tuple[Exchange, dict[str, Any]]]:
+        with Exchange() as exchange:
+            names = [f"input-{index}.npy" for index in range(len(subject.inputs))]
+            for name, array in zip(names, subject.inputs.values(), strict=True):
+                exchange.offer(name, bytes_of(array))
+            task = {"folder": _GUEST_FOLDER, "inputs": names, "runs": _STEADY_RUNS}
+            yield exchange, task
+
+    def _run(
+        self, task: dict[str, Any], exchange: Exchange
+    ) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
+        answer = run_on_board(self._board, _GUEST_MODULE, task, exchange)
+        return answer, array_of(exchange.answer("outputs") or b"")
+
+
+def make_plan(subject: Subject, budget: int | None) -> Plan:
+    """Plan for a budget in bytes; None: all weights stay decrypted."""
+    from undercroft.plan import plan
+
+    return plan(subject.path, budget=budget, input_shapes=subject.input_shapes)
+
+
+def make_row(
+    model: str,
+    budget: int,
+    *,
+    secure: Mapping[str, Any],
+    plain: Mapping[str, Any],
+    reference: Mapping[str, Any],
+    error: float,
+) -> Row:
+    """Turn what the board answered into a row."""
+    steady = secure["runs"][-1]
+    stats = steady["stats"]
+    ticks = stats["ticks"]
+    if ticks is None:
+        raise HarnessError(
+            "the device's statistics have no time per phase",
+            hint="measure a development build of the Trusted Application",
+        )
+    inside = {
+        phase: round(ticks[phase] * 1e9 / ticks["hz"])
+        for phase in ("decrypt", "compute", "move")
+    }
+    elapsed = [run["elapsed"] for run in secure["runs"]]
+    profile = secure["profile"]
+    return Row(
+        model=model,
+        budget_bytes=budget,
+        secure_first_instructions=_first(secure),
+        secure_steady_instructions=steady["elapsed"],
+        plain_first_instructions=_first(plain),
+        plain_instructions=plain["runs"][-1]["elapsed"],
+        onnxruntime_first_instructions=_first(reference),
+        onnxruntime_instructions=reference["runs"][-1]["elapsed"],
+        decrypting_instructions=inside["decrypt"],
+        computing_instructions=inside["compute"],
+        moving_instructions=inside["move"],
+        switching_instructions=steady["elapsed"] - sum(inside.values()),
+        secure_call_instructions=sum(profile["commands"].values())
+        - sum(inside.values()),
+        spread_instructions=max(elapsed) - min(elapsed),
+        secure_peak_bytes=stats["secure_peak_bytes"],
+        weights_bytes=stats["weights_bytes"],
+        decrypted_bytes=stats["decrypted_bytes"],
+        load_decrypted_bytes=stats["load_decrypted_bytes"],
+        moved_bytes=stats["moved_bytes"],
+        spilled_bytes=stats["spilled_bytes"],
+        world_switches=stats["world_switches"],
+        max_rel_error=error,
+    )
+
+
+def _first(answer: Mapping[str, Any]) -> int:
+    opened: int = answer.get("open", 0)
+    loaded: int = answer["load"]
+    inferred: int = answer["first_inference"]
+    return opened + loaded + inferred
+
+
+def _require_right(
+    subject: Subject,
+    who: str,
+    outputs: npt.NDArray[np.float32],
+    expected: npt.NDArray[np.float32],
+) -> float:
+    """A fast wrong answer is no result."""
+    if outputs.shape != expected.shape:
+        raise HarnessError(f"{subject.name}: {who} gave outputs of another size")
+    error = float(np.abs(outputs - expected).max() / np.abs(expected).max())
+    if not error <= MAX_REL_ERROR:
+        raise HarnessError(
+            f"{subject.name}: {who} answers wrongly: relative error {error:.2e}, "
+            f"allowed {MAX_REL_ERROR:.0e}"
+        )
+    return error
+
+
+def _rounded(size: int) -> int:
+    return -(-size // 4096) * 4096
