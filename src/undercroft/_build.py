@@ -117,9 +117,18 @@ def _build_ta() -> Path:
         "XNNPACK_DIR": str(libraries / _TRIPLETS["arm64"]),
         "OPENSSL_LIB_DIR": str(crypto / _TRIPLETS["arm64"]),
         "GEN_DIR": str(_decoders()),
+        "PYTHON3": sys.executable,
+        # The emulated board's firmware lets the TA read the counter.
+        "UC_TICKS": "1",
     }
-    _make(ROOT / "ta", "all", variables)
-    return BUILD / "ta"
+    # UC_BUILD, TA_SIGN_KEY and the like reach make through the environment.
+    keys = os.environ.get("UC_PROVIDER_KEYS", "").split()
+    if keys:
+        variables["UC_PROVIDER_KEYS"] = " ".join(
+            str(Path(key).absolute()) for key in keys
+        )
+    _make(ROOT / "ta", "ta", variables)
+    return BUILD / ("ta-release" if os.environ.get("UC_BUILD") == "release" else "ta")
 
 
 def _decoders() -> Path:

@@ -60,19 +60,23 @@ def key_id(public_key: bytes) -> bytes:
 
 
 def read_test_key_ids(folder: Path) -> list[bytes]:
-    """Return the ids of the project's Ed25519 test keys; there is at least one."""
+    """Return the ids of the project's test keys; there is at least one.
+
+    Each file holds a seed of 32 bytes in hexadecimal. All are taken for seeds of
+    Ed25519 keys, also those that the tests use otherwise.
+    """
     ids = set()
-    for path in sorted(folder.glob("*.pem")):
+    for path in sorted(folder.glob("*.hex")):
         try:
-            ids.add(key_id(read_public_key(path)))
-        except PolicyError as error:
-            # Keys of other kinds lie there too; they cannot sign models.
-            if "not an Ed25519 key" not in str(error):
-                raise
+            seed = bytes.fromhex(path.read_text())
+            private = Ed25519PrivateKey.from_private_bytes(seed)
+        except (OSError, ValueError) as error:
+            raise PolicyError(f"{path}: not a test key: {error}") from error
+        ids.add(key_id(private.public_key().public_bytes_raw()))
     if not ids:
         raise PolicyError(
-            f"{folder}: no Ed25519 test keys there, so a release build could "
-            "not refuse them; build in a whole checkout"
+            f"{folder}: no test keys there, so a release build could not refuse "
+            "them; build in a whole checkout"
         )
     return sorted(ids)
 
