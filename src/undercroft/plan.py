@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -261,7 +261,7 @@ def plan(
     model: str | os.PathLike[str] | onnx.ModelProto,
     budget: int | str | None = "12MiB",
     *,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     page_bytes: int = _spec.DEFAULT_PAGE_BYTES,
 ) -> Plan:
     """Plan a network for a budget of secure memory.

@@ -29,11 +29,6 @@ _TENSOR: Final = struct.Struct("<IIIIQQHHBB26s")
 _OP: Final = struct.Struct("<HHHHHHffff10HIIIIQQI4H36s")
 _IO: Final = struct.Struct(f"<{2 * _spec.MAX_IO}H")
 
-assert _HEADER.size == _spec.PROGRAM_HEADER_BYTES
-assert _TENSOR.size == _spec.TENSOR_RECORD_BYTES
-assert _OP.size == _spec.OP_RECORD_BYTES
-assert _IO.size == IO_TABLE_BYTES
-
 
 @dataclass(frozen=True, slots=True)
 class TensorRecord:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from undercroft import _spec
@@ -210,6 +211,7 @@ def _check_lifetimes(program: Program) -> None:
 def _check_weights(program: Program) -> None:
     stream = 0
     largest_step = 0
+    resident: list[tuple[int, int, int]] = []
     for index, op in enumerate(program.ops):
         where = f"operator {index}"
         if op.resident_panels:
@@ -222,6 +224,7 @@ def _check_weights(program: Program) -> None:
                 end <= program.resident_bytes,
                 f"{where}: its weights end beyond the resident blob",
             )
+            resident.append((op.resident_offset, end, index))
         if op.streamed_panels:
             _expect(
                 op.stream_offset == stream,
@@ -229,6 +232,9 @@ def _check_weights(program: Program) -> None:
             )
             stream += op.streamed_bytes
             largest_step = max(largest_step, op.step_panels * op.panel_bytes)
+    resident.sort()
+    for (_, end, one), (start, _, other) in pairwise(resident):
+        _expect(end <= start, f"operators {one} and {other} share resident weights")
     _expect(
         stream == program.stream_bytes,
         f"the stream has {program.stream_bytes} bytes, the operators read {stream}",
@@ -268,9 +274,7 @@ def _check_regions(program: Program) -> None:
         _expect(offset % _spec.ARENA_ALIGN_BYTES == 0, f"{name} is not on a boundary")
         _expect(offset + size <= end, f"{name} ends beyond the arena")
     used = sorted(region for region in regions if region[1])
-    for (offset, size, name), (following, _, other) in zip(
-        used, used[1:], strict=False
-    ):
+    for (offset, size, name), (following, _, other) in pairwise(used):
         _expect(offset + size <= following, f"{name} and {other} overlap")
     for index, tensor in enumerate(program.tensors):
         for offset, size, name in used:
@@ -429,6 +433,12 @@ def _same_shape(check: _OpCheck, a: Dims, out: Dims) -> None:
     check.expect(a == out, f"output {out} where {a} is needed")
 
 
+def _same_size(check: _OpCheck, a: Dims, out: Dims) -> None:
+    check.expect(
+        math.prod(a) == math.prod(out), f"output {out} of another size than {a}"
+    )
+
+
 def _convolution(check: _OpCheck, a: Dims, out: Dims) -> None:
     op = check.op
     check.spatial()
@@ -509,6 +519,7 @@ _SHAPE_RULES: Final[dict[Op, _ShapeRule]] = {
     Op.SUB: _binary,
     Op.MUL: _binary,
     Op.DIV: _binary,
+    Op.CLAMP: _same_size,
     Op.MAX_POOL_2D: _pool,
     Op.AVERAGE_POOL_2D: _pool,
     Op.GLOBAL_AVERAGE_POOL: _global_pool,

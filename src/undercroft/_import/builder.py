@@ -62,6 +62,8 @@ class Builder:
         self._values: dict[str, Value | Reshaped] = {}
         self._names: dict[int, list[str]] = {}
         self._outputs = {info.name for info in source.outputs}
+        # Tensors whose stored dimensions somebody relies on.
+        self._settled: set[int] = set()
         self._moves: dict[tuple[int, Shape, Order, Dims | None], Value] = {}
         self._readers: Counter[str] = Counter(
             name for node in source.nodes for name in node.inputs
@@ -156,7 +158,7 @@ class Builder:
     def emit(
         self,
         code: Op,
-        inputs: Iterable[Value],
+        operands: Iterable[Value],
         shape: Shape,
         order: Order,
         *,
@@ -169,7 +171,7 @@ class Builder:
 
         Args:
             code: The engine's operator.
-            inputs: Its operands, arranged as it needs them.
+            operands: What it reads, arranged as it needs them.
             shape: Shape of the result.
             order: Order of the axes of the result.
             dims: Stored dimensions of the result, by default those of its
@@ -182,13 +184,15 @@ class Builder:
             dims = layout.canonical_dims(shape, order)
         self._check_dims(dims)
         name = self.node.outputs[0] if self.node else ""
+        inputs = tuple(value.tensor for value in operands)
+        self._settled.update(inputs)
         output = self._tensor(name, dims)
         self._writer[output] = len(self._operators)
         self._operators.append(
             Operator(
                 name=self.node.name if self.node else "",
                 code=code,
-                inputs=tuple(value.tensor for value in inputs),
+                inputs=inputs,
                 output=output,
                 attributes=attributes or Attributes(),
                 clamp=clamp,
@@ -198,9 +202,9 @@ class Builder:
         return Value(output, shape, order)
 
     def clamped(self, name: str, low: float, high: float) -> Value:
-        """Bound a value: in the operator that computes it where nobody else reads it."""
+        """Bound a value, in the operator that computes it if nobody else reads it."""
         value = self.value(name)
-        low, high = min(low, high), high
+        low = min(low, high)
         index = self._writer.get(value.tensor)
         alone = all(
             self.reader_count(alias) == 1 for alias in self._names[value.tensor]
@@ -239,9 +243,14 @@ class Builder:
     # ---- arrangement
 
     def viewed(self, value: Value, shape: Shape) -> Value:
-        """Return the same bytes with another shape, which must be possible."""
+        """Return the same bytes with another shape.
+
+        Raises:
+            Unsupported: Bytes would have to move; `reshaped` moves them.
+        """
         order = layout.reshaped_order(value.shape, value.order, shape)
-        assert order is not None
+        if order is None:
+            raise Unsupported(f"it reshapes {value.shape} to {shape}")
         return Value(value.tensor, shape, order)
 
     def reshaped(self, value: Value, shape: Shape) -> Value:
@@ -277,6 +286,7 @@ class Builder:
         if dims is not None and self.dims(value) != dims:
             value = self._with_dims(value, dims)
         self._moves[key] = value
+        self._settled.add(value.tensor)
         return value
 
     def nhwc(self, value: Value) -> Value:
@@ -300,7 +310,8 @@ class Builder:
 
     def _moved(self, value: Value, order: Order, dims: Dims | None) -> Value:
         stored = self.dims(value)
-        found = layout.arrangement(stored, value.shape, value.order, order)
+        fine, target = self._split(value, order)
+        found = layout.arrangement(stored, fine.shape, fine.order, target)
         if found is None:
             runs = layout.runs(value.shape, value.order, order)
             if len(runs) > 4:
@@ -310,7 +321,8 @@ class Builder:
             stored = (sizes[0], sizes[1], sizes[2], sizes[3])
             value = self._with_dims(value, stored)
             found = layout.arrangement(stored, value.shape, value.order, order)
-            assert found is not None
+            if found is None:
+                raise Unsupported("it rearranges its axes in a way that is not known")
         wanted = dims or layout.canonical_dims(value.shape, order)
         permutation = next(
             (p for p in found if tuple(stored[axis] for axis in p) == wanted), found[0]
@@ -325,12 +337,35 @@ class Builder:
             attributes=Attributes(permutation=permutation),
         )
 
+    def _split(self, value: Value, order: Order) -> tuple[Value, Order]:
+        """Return a value whose axes end where its stored dimensions end.
+
+        And an order of its axes that is the given order of the value's.
+        """
+        parts = layout.split(self.dims(value), value.shape, value.order)
+        if parts is None:
+            return value, order
+        fine = self.viewed(value, tuple(size for part in parts for size in part))
+        starts = [sum(map(len, parts[:axis])) for axis in range(len(parts))]
+        target = [
+            starts[axis] + index for axis in order for index in range(len(parts[axis]))
+        ]
+        return fine, tuple(target)
+
     def _with_dims(self, value: Value, dims: Dims) -> Value:
         """Return the same bytes in a tensor of other stored dimensions."""
-        del dims
-        raise Unsupported(
-            "it reads a reshaped tensor, for which the engine has no operator"
+        tensor = self._tensors[value.tensor]
+        writer = self._writer.get(value.tensor)
+        free = (
+            tensor.wire_layout == _spec.WIRE_AS_STORED
+            if writer is None
+            else self._operators[writer].code is Op.CONSTANT
         )
+        if free and value.tensor not in self._settled:
+            self._check_dims(dims)
+            self._tensors[value.tensor] = replace(tensor, dims=dims)
+            return value
+        return self.emit(Op.CLAMP, [value], value.shape, value.order, dims=dims)
 
     # ---- the whole
 
@@ -380,7 +415,8 @@ class Builder:
             return value
         # WIRE_NCHW reads n, c, h, w out of storage: right when the axes that
         # lie in them, in that order, are in row-major order.
-        spans = layout.spread(self.dims(value), value.shape, value.order)
+        fine, _ = self._split(value, row_major)
+        spans = layout.spread(self.dims(value), fine.shape, fine.order)
         if spans is not None and value.tensor in self._writer:
             crossing = [axis for dim in (0, 3, 1, 2) for axis in spans[dim]]
             if crossing == sorted(crossing):

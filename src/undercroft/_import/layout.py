@@ -26,6 +26,7 @@ __all__ = [
     "reshaped_order",
     "row_major",
     "same_arrangement",
+    "split",
     "spread",
     "trace",
 ]
@@ -103,8 +104,7 @@ def gathered(old: Shape, order: Order, new: Shape) -> Order:
     Axes that the reshape merges are collected, ascending, where the last of
     them lies now.
     """
-    groups = groups_of(old, new)
-    assert groups is not None
+    groups = groups_of(old, new) or []
     group_of = {axis: group for group, _ in groups for axis in group}
     result: list[int] = []
     for position, axis in enumerate(order):
@@ -195,6 +195,31 @@ def spread(dims: Dims, shape: Shape, order: Order) -> list[list[int]] | None:
             return None
         spans.append(span)
     return None if memory else spans
+
+
+def split(dims: Dims, shape: Shape, order: Order) -> list[list[int]] | None:
+    """Split axes that lie across two stored dimensions.
+
+    Returns:
+        For each axis the sizes of its parts, most often one, or None when an
+        axis ends in the middle of a dimension and cannot be divided there.
+    """
+    parts: list[list[int]] = [[] for _ in shape]
+    memory = [(axis, shape[axis]) for axis in trace(shape, order)]
+    for dim in dims:
+        room = dim
+        while room > 1 and memory:
+            axis, size = memory.pop(0)
+            if room % size == 0:
+                part = size
+            elif size % room == 0:
+                part = room
+                memory.insert(0, (axis, size // room))
+            else:
+                return None
+            parts[axis].append(part)
+            room //= part
+    return [part or [1] for part in parts]
 
 
 def runs(shape: Shape, order: Order, target: Order) -> list[list[int]]:

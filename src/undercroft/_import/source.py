@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,20 +21,34 @@ import onnx
 import onnx.external_data_helper
 import onnx.numpy_helper
 import onnxruntime
-from google.protobuf.message import DecodeError
 
 from undercroft.errors import ModelError, NotAModelError, UnsupportedModelError
 from undercroft.tensor import TensorInfo
 
 __all__ = ["Node", "Source", "load", "operator_problem", "read"]
 
-InputShapes = Mapping[str, tuple[int, ...]]
+InputShapes = Mapping[str, Sequence[int]]
 
 # Operators that only compute shapes: folding removes them once shapes are
 # static, so a model that cannot be folded is not blamed for them.
 _FOLDABLE: Final = frozenset(
-    "Cast CastLike Concat Constant ConstantOfShape Equal Expand Floor Gather "
-    "Range Shape Size Slice Split Tile Where".split()
+    {
+        "Cast",
+        "CastLike",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Equal",
+        "Expand",
+        "Gather",
+        "Range",
+        "Shape",
+        "Size",
+        "Slice",
+        "Split",
+        "Tile",
+        "Where",
+    }
 )
 
 
@@ -110,7 +124,8 @@ def load(
     """
     proto = read(model)
     _check(proto, supported)
-    _fix_shapes(proto, dict(input_shapes or {}))
+    shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    _fix_shapes(proto, shapes)
     return _source(_infer(_fold(proto, supported)))
 
 
@@ -129,13 +144,14 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto) -> onnx.ModelProto:
     path = Path(model)
     try:
         proto = onnx.load(path, format="protobuf", load_external_data=False)
-    except DecodeError as error:
+    except OSError as error:
+        raise NotAModelError(f"cannot read {path}: {error.strerror}") from error
+    # Protocol buffers have a class of their own for every way to be damaged.
+    except Exception as error:
         raise NotAModelError(
             f"{path} is not an ONNX model, or is damaged",
             hint="export the network to ONNX first",
         ) from error
-    except OSError as error:
-        raise NotAModelError(f"cannot read {path}: {error.strerror}") from error
     if _external(proto):
         try:
             onnx.external_data_helper.load_external_data_for_model(
@@ -341,7 +357,7 @@ def _nodes(proto: onnx.ModelProto) -> list[Node]:
     return result
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
+def _attribute(attribute: onnx.AttributeProto) -> Any:  # noqa: ANN401 as in ONNX
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

@@ -7,6 +7,7 @@ are asked for, a few at a time, so that no second copy of a network exists.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,8 +61,7 @@ class Weights(ABC):
         for start in range(first, last, step):
             packed = self._pack(start, min(start + step, last))
             packed = np.ascontiguousarray(packed, dtype="<f4")
-            assert packed.nbytes == (min(start + step, last) - start) * self.panel_bytes
-            yield memoryview(packed).cast("B")
+            yield packed.data.cast("B")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,15 +80,14 @@ class ConvWeights(Weights):
 
     @property
     def _blocks(self) -> int:
-        return -(-(self.kernel.shape[0] // self.groups) // _LANES)
+        return -(-(len(self.kernel) // self.groups) // _LANES)
 
     @property
-    def panel_bytes(self) -> int:  # noqa: D102
-        _, cin, kh, kw = self.kernel.shape
-        return 4 * _LANES * (1 + kh * kw * cin)
+    def panel_bytes(self) -> int:
+        return 4 * _LANES * (1 + math.prod(self.kernel.shape[1:]))
 
     @property
-    def panel_count(self) -> int:  # noqa: D102
+    def panel_count(self) -> int:
         return self.groups * self._blocks
 
     def _pack(self, first: int, last: int) -> Array:
@@ -121,15 +120,15 @@ class DepthwiseWeights(Weights):
 
     @property
     def _slots(self) -> int:
-        return depthwise_slots(self.kernel.shape[1] * self.kernel.shape[2])
+        return depthwise_slots(math.prod(self.kernel.shape[1:]))
 
     @property
-    def panel_bytes(self) -> int:  # noqa: D102
+    def panel_bytes(self) -> int:
         return 4 * _LANES * (1 + self._slots)
 
     @property
-    def panel_count(self) -> int:  # noqa: D102
-        return -(-self.kernel.shape[0] // _LANES)
+    def panel_count(self) -> int:
+        return -(-len(self.kernel) // _LANES)
 
     def _pack(self, first: int, last: int) -> Array:
         start, stop = first * _LANES, min(last * _LANES, self.kernel.shape[0])
@@ -156,12 +155,12 @@ class DenseWeights(Weights):
     scale: float = 1.0
 
     @property
-    def panel_bytes(self) -> int:  # noqa: D102
-        return 4 * _LANES * (1 + self.matrix.shape[0])
+    def panel_bytes(self) -> int:
+        return 4 * _LANES * (1 + len(self.matrix))
 
     @property
-    def panel_count(self) -> int:  # noqa: D102
-        return -(-self.matrix.shape[1] // _LANES)
+    def panel_count(self) -> int:
+        return -(-len(self.bias) // _LANES)
 
     def _pack(self, first: int, last: int) -> Array:
         cin, cout = self.matrix.shape
@@ -185,11 +184,11 @@ class ConstantWeights(Weights):
     elements: Array
 
     @property
-    def panel_bytes(self) -> int:  # noqa: D102
+    def panel_bytes(self) -> int:
         return min(_CONSTANT_PANEL_BYTES, -(-4 * self.elements.size // 32) * 32)
 
     @property
-    def panel_count(self) -> int:  # noqa: D102
+    def panel_count(self) -> int:
         return -(-4 * self.elements.size // self.panel_bytes)
 
     def _pack(self, first: int, last: int) -> Array:

@@ -101,9 +101,15 @@ def planned(graph: Graph, budget_bytes: int | None, page_bytes: int) -> Planned:
     for part, offset in zip(parts, placement.offsets, strict=True):
         for tensor in part.tensors:
             offsets[tensor] = offset
-    program = _program(graph, residency, weights, offsets, scratch, page_bytes, pages)
-    end = max(t.offset + t.size_bytes for t in program.tensors)
-    assert end + _spec.ARENA_SLACK_BYTES <= program.arena_bytes
+    program = _program(
+        graph,
+        residency,
+        weights,
+        offsets=offsets,
+        scratch=scratch,
+        page_bytes=page_bytes,
+        pages=pages,
+    )
     if program.arena_bytes > (budget_bytes or MOST_ARENA_BYTES):
         # Only without a budget: with one, the residency was chosen to fit.
         raise BudgetExceededError(
@@ -179,6 +185,7 @@ def _program(
     graph: Graph,
     residency: Residency,
     weights: list[Panels],
+    *,
     offsets: list[int],
     scratch: int,
     page_bytes: int,

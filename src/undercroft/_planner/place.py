@@ -63,16 +63,15 @@ def place(buffers: Sequence[Buffer], lower_bound: int) -> Placement:
         lambda i: (buffers[i].lifetime.first, -buffers[i].size, i),
         lambda i: (-buffers[i].lifetime.last, -buffers[i].size, i),
     )
-    best_order: list[int] = []
-    best: tuple[int, list[int]] | None = None
+    best_order = list(indices)
+    best = _packed(buffers, conflicts, best_order)
     for key in keys:
-        order = sorted(indices, key=key)
-        found = _packed(buffers, conflicts, order)
-        if best is None or found[0] < best[0]:
-            best, best_order = found, order
         if best[0] == lower_bound:
             break
-    assert best is not None
+        order = sorted(indices, key=key)
+        found = _packed(buffers, conflicts, order)
+        if found[0] < best[0]:
+            best, best_order = found, order
     if best[0] > lower_bound:
         best = _searched(buffers, conflicts, best_order, best, lower_bound)
     return Placement(tuple(best[1]), best[0], lower_bound)

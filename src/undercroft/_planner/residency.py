@@ -20,6 +20,7 @@ __all__ = ["Panels", "Residency", "choose", "smallest"]
 # A step of three default pages is about 200 output channels of a pointwise
 # convolution over 192: enough that starting a step costs nothing.
 PREFERRED_WINDOW_PAGES: Final = 4
+_LARGEST_WINDOW_PAGES: Final = 8
 # Every operator that is resident in part runs one step more.
 _MOST_PARTIAL: Final = 3
 
@@ -88,10 +89,16 @@ def choose(
             continue
         capacity = (spare_bytes - window) // page_bytes * page_bytes
         _fill(weights, kept, capacity)
+        # What is left is less than a page: it makes the steps longer.
+        held = _pages(_blob_bytes(weights, kept), page_bytes)
+        room = (spare_bytes - held) // _spec.ARENA_ALIGN_BYTES
+        window = min(
+            max(_LARGEST_WINDOW_PAGES * page_bytes, window),
+            room * _spec.ARENA_ALIGN_BYTES,
+        )
         found = _residency(weights, kept, window, page_bytes)
-        if best is None or (found.stream_bytes, -found.window_bytes) < (
-            best.stream_bytes,
-            -best.window_bytes,
+        if best is None or _cost(weights, found, page_bytes) < _cost(
+            weights, best, page_bytes
         ):
             best = found
     return best
@@ -106,6 +113,18 @@ def smallest(weights: Sequence[Panels], page_bytes: int) -> int:
         held = _pages(_blob_bytes(weights, kept), page_bytes)
         best = min(best, held + _least_window(largest, page_bytes))
     return best
+
+
+def _cost(
+    weights: Sequence[Panels], found: Residency, page_bytes: int
+) -> tuple[int, int]:
+    """Return pages to decrypt and, where those are equal, steps to compute."""
+    steps = sum(
+        -(-(op.count - kept) // step)
+        for op, kept, step in zip(weights, found.resident, found.steps, strict=True)
+        if step
+    )
+    return _pages(found.stream_bytes, page_bytes), steps
 
 
 def _least_window(panel_bytes: int, page_bytes: int) -> int:

@@ -171,7 +171,13 @@ def _overwritten(
     out = graph.tensors[operator.output]
     if len(set(operator.inputs)) != len(operator.inputs):
         return None
-    for tensor in operator.inputs:
-        if lives[tensor].last == index and graph.tensors[tensor].dims == out.dims:
+    for position, tensor in enumerate(operator.inputs):
+        operand = graph.tensors[tensor]
+        fits = (
+            operand.size_bytes == out.size_bytes
+            if position == 0
+            else operand.dims == out.dims
+        )
+        if fits and lives[tensor].last == index:
             return tensor
     return None

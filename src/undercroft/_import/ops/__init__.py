@@ -30,6 +30,7 @@ _MODULES: Final = (
     "hard_activation",
     "passthrough",
     "pool",
+    "reduce",
     "reshape",
     "softmax",
     "transpose",

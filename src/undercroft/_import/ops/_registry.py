@@ -22,7 +22,6 @@ def handler(*op_types: str) -> Callable[[Handler], Handler]:
 
     def register(function: Handler) -> Handler:
         for op_type in op_types:
-            assert op_type not in _HANDLERS
             _HANDLERS[op_type] = function
         return function
 
@@ -34,7 +33,7 @@ def registered() -> Mapping[str, Handler]:
     return MappingProxyType(_HANDLERS)
 
 
-def attribute(node: Node, name: str, default: Any) -> Any:
+def attribute(node: Node, name: str, default: Any) -> Any:  # noqa: ANN401 as in ONNX
     """Return an attribute's value, or ONNX's default for it."""
     return node.attributes.get(name, default)
 

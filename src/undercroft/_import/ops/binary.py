@@ -36,7 +36,9 @@ def binary_result(builder: Builder, code: Op, first: str, second: str) -> Value:
         constant = builder.constant(name)
         if constant is not None and constant.size == 1:
             scalar = float(builder.floats(name, "operand").reshape(()))
-            return _with_scalar(builder, code, other, scalar, shape, reversed_)
+            return _with_scalar(
+                builder, code, other, scalar, shape=shape, reversed_=reversed_
+            )
 
     shapes = [_padded(builder.shape(name), len(shape)) for name in (first, second)]
 
@@ -53,7 +55,8 @@ def binary_result(builder: Builder, code: Op, first: str, second: str) -> Value:
     operands = []
     for name, padded in zip((first, second), shapes, strict=True):
         own = layout.broadcast_dims(shape, order, dims, padded)
-        assert own is not None
+        if own is None:
+            raise Unsupported(f"it broadcasts {shapes[0]} and {shapes[1]}")
         constant = builder.constant(name)
         if constant is not None:
             array = builder.floats(name, "operand").reshape(padded)
@@ -69,6 +72,7 @@ def _with_scalar(
     code: Op,
     name: str,
     scalar: float,
+    *,
     shape: Shape,
     reversed_: bool,
 ) -> Value:
