@@ -302,9 +302,7 @@ void uc_session_close(struct uc_session *session)
 	uc_pool_give_back(session);
 }
 
-/* Zero what goes out: before a command, so that nothing stale remains, and
- * after one that failed. */
-static void zero_outputs(struct uc_param params[4])
+static void zero_values(struct uc_param params[4])
 {
 	for (uint32_t i = 1; i < 4; i++) {
 		if (params[i].type == UC_PARAM_VALUE_OUTPUT) {
@@ -314,7 +312,7 @@ static void zero_outputs(struct uc_param params[4])
 	}
 }
 
-static void zero_memory_outputs(struct uc_param params[4])
+static void zero_memory(struct uc_param params[4])
 {
 	for (uint32_t i = 1; i < 4; i++) {
 		if (params[i].type != UC_PARAM_MEMREF_OUTPUT)
@@ -343,13 +341,15 @@ bool uc_service_command(struct uc_session *session, uint32_t command,
 			return false;
 	}
 
-	zero_outputs(params);
+	zero_values(params);
 	/* STATS and INFO only look: they do not count. */
 	if (command != UC_CMD_STATS && command != UC_CMD_INFO)
 		session->commands++;
 	result = commands[command].run(session, params);
-	if (result.status != UC_ST_OK)
-		zero_memory_outputs(params);
+	if (result.status != UC_ST_OK) {
+		zero_values(params);
+		zero_memory(params);
+	}
 	params[0].a = result.status;
 	params[0].b = result.detail;
 	return true;

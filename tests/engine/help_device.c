@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "help_model.h"
+
+#include <string.h>
+
+#include "help_check.h"
+#include "port_host.h"
+
+/* ---- a header that needs no cryptography ---- */
+
+enum uc_status __real_uc_model_open(const uint8_t *header, size_t header_len,
+				    const uint8_t *license, size_t license_len,
+				    struct uc_opened_model *opened);
+enum uc_status __wrap_uc_model_open(const uint8_t *header, size_t header_len,
+				    const uint8_t *license, size_t license_len,
+				    struct uc_opened_model *opened);
+
+/* In the tests a header may be the opened model itself. */
+enum uc_status __wrap_uc_model_open(const uint8_t *header, size_t header_len,
+				    const uint8_t *license, size_t license_len,
+				    struct uc_opened_model *opened)
+{
+	if (header_len != sizeof(*opened))
+		return __real_uc_model_open(header, header_len, license,
+					    license_len, opened);
+	memcpy(opened, header, sizeof(*opened));
+	return UC_ST_OK;
+}
+
+/* ---- the device ---- */
+
+static const uint8_t device_key[32] = {1, 2, 3, 4};
+
+void help_device_init(struct help_device *device, size_t len)
+{
+	memset(device, 0, sizeof(*device));
+	device->len = (len + 63) / 64 * 64;
+	device->memory = aligned_alloc(64, device->len);
+	CHECK(device->memory);
+	memset(device->memory, HELP_PAINT, device->len);
+	uc_port_host_use_device(device_key);
+	uc_pool_init(&device->pool, device->memory, device->len, 0);
+	uc_session_init(&device->session, &device->pool);
+}
+
+void help_device_free(struct help_device *device)
+{
+	uc_session_close(&device->session);
+	free(device->memory);
+}
+
+uint32_t help_command(struct help_device *device, uint32_t command, uint32_t a,
+		      uint32_t b, const void *data, size_t len)
+{
+	const enum uc_param_type *types = uc_service_types(command);
+	struct uc_param *params = device->params;
+
+	CHECK(types);
+	memset(params, 0, sizeof(device->params));
+	for (uint32_t i = 0; i < 4; i++) {
+		params[i].type = types[i];
+		params[i].a = params[i].b = 0xEEEEEEEEU;
+	}
+	params[0].a = a;
+	params[0].b = b;
+	params[1].ns_data = (uint8_t *)(uintptr_t)data;
+	params[1].ns_len = len;
+	if (command == UC_CMD_OPEN) {
+		params[2].ns_data = (uint8_t *)(uintptr_t)"license";
+		params[2].ns_len = 7;
+	}
+	CHECK(uc_service_command(&device->session, command, params));
+	return params[0].a;
+}
+
+uint32_t help_state(const struct help_device *device)
+{
+	return device->session.engine ? uc_engine_state(device->session.engine)
+				      : UC_STATE_EMPTY;
+}
+
+uint32_t help_open(struct help_device *device, const struct help_model *model)
+{
+	struct uc_opened_model opened = {
+		.suite = UC_SUITE_AES_256_GCM,
+		.page_bytes = model->program.page_bytes,
+		.program_pages = model->program_pages,
+		.resident_pages = model->resident_pages,
+		.streamed_pages = model->streamed_pages,
+		.budget_bytes = (uint32_t)model->program.arena_bytes,
+	};
+
+	memcpy(opened.page_key, model->key, sizeof(opened.page_key));
+	return help_command(device, UC_CMD_OPEN, 0, 0, &opened, sizeof(opened));
+}
+
+uint32_t help_push(struct help_device *device, const struct help_model *model,
+		   uint32_t first, uint32_t count)
+{
+	return help_command(device, UC_CMD_PUSH, first, count,
+			    help_page(model, first),
+			    count * help_sealed_page_bytes(model));
+}
+
+uint32_t help_push_wanted(struct help_device *device,
+			  const struct help_model *model, uint32_t pages)
+{
+	struct uc_want want = {0};
+	uint32_t status = UC_ST_OK;
+
+	uc_engine_want(device->session.engine, &want);
+	while (status == UC_ST_OK && want.count != 0) {
+		uint32_t count = want.count < pages ? want.count : pages;
+
+		status = help_push(device, model, want.first, count);
+		want.first = device->params[2].a;
+		want.count = device->params[2].b;
+	}
+	return status;
+}
+
+uint32_t help_inputs(struct help_device *device, const struct help_model *model,
+		     uint32_t seed)
+{
+	uint32_t status = UC_ST_OK;
+
+	for (uint32_t i = 0;
+	     status == UC_ST_OK && i < model->program.input_count; i++) {
+		const struct uc_tensor *tensor =
+			&model->tensors[model->inputs[i]];
+		uint32_t elements = help_elements(tensor);
+		float *data = malloc(4 * (size_t)elements);
+		uint32_t state = seed + i;
+
+		CHECK(data);
+		for (uint32_t j = 0; j < elements; j++)
+			data[j] =
+				(float)(help_random(&state) % 2001U) / 1000.0f -
+				1.0f;
+		status = help_command(device, UC_CMD_INPUT, i, 0, data,
+				      4 * (size_t)elements);
+		free(data);
+	}
+	return status;
+}
+
+size_t help_output_elements(const struct help_model *model)
+{
+	size_t elements = 0;
+
+	for (uint32_t i = 0; i < model->program.output_count; i++)
+		elements += help_elements(&model->tensors[model->outputs[i]]);
+	return elements;
+}
+
+void help_infer(struct help_device *device, const struct help_model *model,
+		uint32_t seed, uint32_t pages, float *outputs)
+{
+	CHECK_EQUAL(help_command(device, UC_CMD_INFER, 0, 0, NULL, 0),
+		    UC_ST_OK);
+	CHECK_EQUAL(help_state(device), UC_STATE_INPUT);
+	CHECK_EQUAL(help_inputs(device, model, seed), UC_ST_OK);
+	CHECK_EQUAL(help_push_wanted(device, model, pages), UC_ST_OK);
+	CHECK_EQUAL(help_state(device), UC_STATE_DONE);
+	for (uint32_t i = 0; i < model->program.output_count; i++) {
+		uint32_t elements =
+			help_elements(&model->tensors[model->outputs[i]]);
+
+		CHECK_EQUAL(help_command(device, UC_CMD_OUTPUT, i, 0, outputs,
+					 4 * (size_t)elements),
+			    UC_ST_OK);
+		outputs += elements;
+	}
+}
+
+void help_stats(struct help_device *device, struct uc_engine_stats *stats)
+{
+	CHECK_EQUAL(
+		help_command(device, UC_CMD_STATS, 0, 0, stats, sizeof(*stats)),
+		UC_ST_OK);
+}
+
+__attribute__((no_sanitize("address"))) bool
+help_all_bytes(const struct help_device *device, size_t from, size_t to,
+	       uint8_t value)
+{
+	const volatile uint8_t *memory = device->memory;
+
+	CHECK(from <= to && to <= device->len);
+	for (size_t i = from; i < to; i++) {
+		if (memory[i] != value)
+			return false;
+	}
+	return true;
+}
