@@ -57,6 +57,7 @@ MAX_CONTROL_BYTES: Final = 65536
 MAX_WAITING: Final = 64
 EXTENSIONS: Final = ["binary_tensor_data", "model_repository", "undercroft"]
 _STOP_SECONDS: Final = 5
+_BACKLOG: Final = 128
 
 _log = logging.getLogger("undercroft.agent")
 _T = TypeVar("_T")
@@ -485,6 +486,8 @@ def listen(address: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
+        # Clients that come before the application is up wait instead of failing.
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
