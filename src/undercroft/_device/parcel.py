@@ -7,6 +7,7 @@ secure side does that. The board's guest has no cryptography to do it with.
 
 from __future__ import annotations
 
+import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,12 @@ class Parcel:
 
 
 class PageFile:
-    """Reads pages straight into memory that somebody else gives."""
+    """Copies pages straight into memory that somebody else gives.
+
+    The file is mapped: copying from there takes a third of the instructions that
+    reading takes, and that at every inference. Whoever truncates it in the very
+    moment of a copy ends this process; files are replaced by renaming.
+    """
 
     def __init__(self, parcel: Parcel) -> None:
         """Open the file; it stays the same one when its name is given away.
@@ -76,6 +82,15 @@ class PageFile:
             self._descriptor = os.open(parcel.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise _unreadable(parcel.path, error) from error
+        try:
+            # Private: file systems without a shared page cache have only that.
+            self._map = mmap.mmap(
+                self._descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ
+            )
+        except (OSError, ValueError) as error:
+            os.close(self._descriptor)
+            raise _unreadable(parcel.path, error) from error
+        self._bytes = memoryview(self._map)
 
     def read(self, first: int, count: int, into: memoryview) -> int:
         """Fill the beginning of `into` with pages; return the number of bytes.
@@ -91,26 +106,27 @@ class PageFile:
                 f"{first} on; there are {header.page_count}",
                 hint="get the file again from the provider",
             )
-        room = into[: count * header.slot_bytes]
+        size = count * header.slot_bytes
         offset = self._parcel.pages_offset + first * header.slot_bytes
-        done = 0
         try:
-            while done < len(room):
-                got = os.preadv(self._descriptor, [room[done:]], offset + done)
-                if got == 0:
-                    raise FormatError(
-                        f"{self._parcel.path.name} became shorter while in use",
-                        hint="get the file again from the provider",
-                    )
-                done += got
+            # Touching a mapped page that the file no longer has is fatal.
+            file_bytes = os.fstat(self._descriptor).st_size
         except OSError as error:
             raise _unreadable(self._parcel.path, error) from error
-        return done
+        if offset + size > min(file_bytes, len(self._bytes)):
+            raise FormatError(
+                f"{self._parcel.path.name} became shorter while in use",
+                hint="get the file again from the provider",
+            )
+        into[:size] = self._bytes[offset : offset + size]
+        return size
 
     def close(self) -> None:
         """Close the file. Idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
+            self._bytes.release()
+            self._map.close()
             os.close(descriptor)
 
     def __enter__(self) -> Self:
@@ -125,7 +141,6 @@ class PageFile:
         self.close()
 
 
-def _unreadable(path: Path, error: OSError) -> FileAccessError:
-    return FileAccessError(
-        f"{path}: {error.strerror}", hint="check the path of the sealed file"
-    )
+def _unreadable(path: Path, error: OSError | ValueError) -> FileAccessError:
+    words = getattr(error, "strerror", None) or str(error)
+    return FileAccessError(f"{path}: {words}", hint="check the path of the sealed file")
