@@ -75,6 +75,26 @@ def known_subject(name: str) -> Subject:
     return Subject(name=name, path=_models.get(name), inputs=inputs)
 
 
+def file_subject(path: Path, shapes: Mapping[str, Sequence[int]]) -> Subject:
+    """Return a model of the user's own, to be run on random inputs.
+
+    Args:
+        path: an ONNX file.
+        shapes: static shapes for inputs whose shape is not.
+
+    Raises:
+        ModelError: it cannot be taken.
+    """
+    from undercroft.plan import plan
+
+    inputs = plan(path, budget=None, input_shapes=shapes).inputs
+    return Subject(
+        name=path.stem,
+        path=path,
+        inputs=random_inputs({tensor.name: tensor.shape for tensor in inputs}),
+    )
+
+
 def random_inputs(
     shapes: Mapping[str, Sequence[int]], *, seed: int = 1
 ) -> dict[str, npt.NDArray[np.float32]]:

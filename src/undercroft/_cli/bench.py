@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`undercroft bench`: the benchmark table, by the board's instruction clock."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from undercroft._cli import print_json
+from undercroft._cli._common import input_shape_option, json_option
+
+if TYPE_CHECKING:
+    from undercroft._bench.report import Report
+    from undercroft._bench.run import Subject
+
+
+@click.command()
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("efficientnet-lite0",),
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A known network or an ONNX file. May be repeated.",
+)
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    default=("12MiB", "7MiB"),
+    show_default=True,
+    metavar="SIZE",
+    help="Secure memory to plan for. May be repeated.",
+)
+@input_shape_option
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the JSON document to this file as well.",
+)
+@json_option
+def command(
+    models: tuple[str, ...],
+    budgets: tuple[str, ...],
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Count the instructions of one inference: in the secure world, by the same
+    engine on plaintext in the normal world, and by onnxruntime there.
+
+    Runs on an emulated board of its own (`bench`), whose clock is the number of
+    instructions executed, so that figures repeat whatever else this machine does.
+
+    \b
+    Example:
+      undercroft bench --budget 12MiB --budget 7MiB -o result.json
+    """  # noqa: D205, D301 click wants the character itself
+    from rich.console import Console
+
+    from undercroft._bench.run import measure
+    from undercroft._format.files import write_file
+    from undercroft.plan import parse_budget
+
+    sizes = [parse_budget(budget) for budget in budgets]
+    if None in sizes:
+        raise click.UsageError("a budget of the secure world has a limit")
+    subjects = [_subject(model, dict(input_shapes)) for model in models]
+    console = Console(stderr=True, quiet=as_json)
+    with console.status("starting the board") as status:
+        report = measure(
+            subjects,
+            [size for size in sizes if size is not None],
+            progress=status.update,
+        )
+    if output is not None:
+        text = json.dumps(report.as_dict(), indent=2) + "\n"
+        write_file(output, text.encode(), overwrite=True)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        _print_tables(report)
+
+
+def _subject(model: str, input_shapes: dict[str, tuple[int, ...]]) -> Subject:
+    from undercroft import _models
+    from undercroft._bench.run import file_subject, known_subject
+
+    if model in _models.names():
+        return known_subject(model)
+    return file_subject(Path(model), input_shapes)
+
+
+def _print_tables(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from undercroft._bench.report import mib, millions
+
+    console = Console()
+    table = Table(title="instructions of one inference, and ratios")
+    for name in ("model", "budget"):
+        table.add_column(name)
+    for name in (
+        "secure, first",
+        "secure",
+        "plain",
+        "onnxruntime",
+        "secure/plain",
+        "plain/onnxruntime",
+        "secure/onnxruntime",
+    ):
+        table.add_column(name, justify="right")
+    for row in report.rows:
+        table.add_row(
+            row.model,
+            mib(row.budget_bytes),
+            millions(row.secure_first_instructions),
+            millions(row.secure_steady_instructions),
+            millions(row.plain_instructions),
+            millions(row.onnxruntime_instructions),
+            f"{row.secure_to_plain:.3f}",
+            f"{row.plain_to_onnxruntime:.3f}",
+            f"{row.secure_to_onnxruntime:.3f}",
+        )
+    console.print(table)
+    for row in report.rows:
+        console.print(
+            f"{row.model} in {mib(row.budget_bytes)}: "
+            f"computing {millions(row.computing_instructions)}, "
+            f"decrypting {millions(row.decrypting_instructions)}, "
+            f"moving {millions(row.moving_instructions)}, "
+            f"switching {millions(row.switching_instructions)}; "
+            f"{mib(row.decrypted_bytes)} decrypted, "
+            f"{row.world_switches} world switches, "
+            f"secure peak {mib(row.secure_peak_bytes)}"
+        )
