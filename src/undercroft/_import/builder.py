@@ -273,9 +273,6 @@ class Builder:
             value: Any value.
             order: The order it should lie in.
             dims: The stored dimensions it should have; None for any.
-
-        Raises:
-            Unsupported: More than four groups of axes would have to move.
         """
         key = (value.tensor, value.shape, order, dims)
         if key in self._moves:
@@ -315,7 +312,8 @@ class Builder:
         if found is None:
             runs = layout.runs(value.shape, value.order, order)
             if len(runs) > 4:
-                raise Unsupported("it rearranges more than four groups of axes")
+                between = layout.one_step(value.shape, value.order, order)
+                return self._moved(self._moved(value, between, None), order, dims)
             sizes = [math.prod(value.shape[axis] for axis in run) for run in runs]
             sizes = [1] * (4 - len(sizes)) + sizes
             stored = (sizes[0], sizes[1], sizes[2], sizes[3])

@@ -23,6 +23,7 @@ __all__ = [
     "canonical_dims",
     "gathered",
     "groups_of",
+    "one_step",
     "reshaped_order",
     "row_major",
     "same_arrangement",
@@ -234,6 +235,29 @@ def runs(shape: Shape, order: Order, target: Order) -> list[list[int]]:
                 continue
         result.append([axis])
     return result
+
+
+def one_step(shape: Shape, order: Order, target: Order) -> Order:
+    """Return an order nearer to the target that four runs of axes lead to.
+
+    The first axes that are not in their place are brought there, past all
+    that lie between.
+    """
+    memory, wanted = trace(shape, order), trace(shape, target)
+    placed = next(
+        index
+        for index, (axis, other) in enumerate(zip(memory, wanted, strict=True))
+        if axis != other
+    )
+    start = memory.index(wanted[placed])
+    stop = start + 1
+    while (
+        stop < len(memory) and memory[stop] == wanted[placed + stop - start]
+    ):
+        stop += 1
+    moved = memory[:placed] + memory[start:stop] + memory[placed:start] + memory[stop:]
+    rest = tuple(axis for axis in order if shape[axis] == 1)
+    return rest + moved
 
 
 def broadcast_dims(
