@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options and manners that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def json_option(function: Function) -> Function:
+    """Add `--json`: one JSON document on standard output, nothing else."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document."
+    )(function)
+
+
+class InputShape(click.ParamType):
+    """`NAME=1,3,224,224`."""
+
+    name = "name=dims"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, tuple[int, ...]]:
+        """Return the name and its static dimensions."""
+        if isinstance(value, tuple):
+            return value
+        name, separator, dims = str(value).partition("=")
+        try:
+            shape = tuple(int(dim) for dim in dims.split(","))
+        except ValueError:
+            shape = ()
+        if not separator or not name or not shape or min(shape) < 1:
+            self.fail(f"{value!r} is not like x=1,3,224,224", param, ctx)
+        return name, shape
+
+
+def input_shape_option(function: Function) -> Function:
+    """Add `--input-shape`, which may be given once per input."""
+    return click.option(
+        "--input-shape",
+        "input_shapes",
+        type=InputShape(),
+        multiple=True,
+        metavar="NAME=DIMS",
+        help="Static shape of an input, for models with dynamic shapes: "
+        "x=1,3,224,224. May be repeated.",
+    )(function)
+
+
+def budget_option(function: Function) -> Function:
+    """Add `--budget`."""
+    return click.option(
+        "--budget",
+        default="12MiB",
+        show_default=True,
+        metavar="SIZE",
+        help="Secure memory the model may use: 12MiB, 512KiB, bytes.",
+    )(function)
