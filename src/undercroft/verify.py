@@ -217,7 +217,8 @@ def compare(
         return OutputComparison(name, 0.0, 0.0, argmax_match=True)
     wide, plain = got.astype(np.float64), expected.astype(np.float64)
     scale = float(np.max(np.abs(plain)))
-    largest = float(np.max(np.abs(wide - plain)))
+    with np.errstate(invalid="ignore"):
+        largest = float(np.max(np.abs(wide - plain)))
     if not np.isfinite(largest):
         # Something that is no number matches nothing.
         same = bool(np.array_equal(got, expected, equal_nan=True))

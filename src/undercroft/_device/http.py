@@ -328,6 +328,9 @@ class AgentConnection:
                 f"{max_bytes} bytes",
                 hint="check that the address is that of `undercroft serve`",
             )
+        if response.length:
+            self._connection.close()
+            raise self._lost(http.client.IncompleteRead(answer, response.length))
         if response.status >= HTTPStatus.BAD_REQUEST:
             # A refused upload leaves its rest in the connection.
             self._connection.close()
