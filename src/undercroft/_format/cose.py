@@ -28,6 +28,7 @@ _ALG_EDDSA: Final = -8
 _ALG_HPKE_3: Final = 41
 _CLAIM_CNF, _CONFIRM_COSE_KEY = 8, 1
 _KTY, _KTY_OKP, _CRV, _X, _D = 1, 1, -1, -2, -4
+_KEY_KID, _KEY_ALG = 2, 3
 CRV_X25519: Final = 4
 CRV_ED25519: Final = 6
 _TAG_ENCRYPT0: Final = 16
@@ -129,6 +130,7 @@ class SignedMessage:
         from cwt.exceptions import CWTError
 
         thumbprint = key_thumbprint(CRV_ED25519, self.provider_key)
+        key = cose_key(CRV_ED25519, self.provider_key)
         failure: Exception | None = None
         if hmac.compare_digest(thumbprint, self.key_id):
             try:
@@ -136,7 +138,7 @@ class SignedMessage:
                     _tagged(
                         _TAG_SIGN1, [self.bucket, {}, self.payload, self.signature]
                     ),
-                    keys=[_cwt_key(cose_key(CRV_ED25519, self.provider_key))],
+                    keys=[_cwt_key({**key, _KEY_KID: self.key_id})],
                 )
             except (CWTError, ValueError) as error:
                 failure = error
@@ -216,10 +218,10 @@ def wrap_key(content_key: bytes, *, device_key: bytes) -> bytes:
     Raises:
         VerificationError: the device's key is not a usable X25519 key.
     """
-    from cwt import COSE, COSEAlgs
+    from cwt import COSE
     from cwt.exceptions import CWTError
 
-    recipient = {**cose_key(CRV_X25519, device_key), 3: int(COSEAlgs.HPKE_3)}
+    recipient = {**cose_key(CRV_X25519, device_key), _KEY_ALG: _ALG_HPKE_3}
     try:
         message = COSE.new().encode_and_encrypt(
             content_key,
@@ -241,12 +243,12 @@ def unwrap_key(wrapped: WrappedKey, *, private_key: bytes, public_key: bytes) ->
     Raises:
         VerificationError: it is not for this key, or was changed.
     """
-    from cwt import COSE, COSEAlgs
+    from cwt import COSE
     from cwt.exceptions import CWTError
 
     key = {
         **cose_key(CRV_X25519, public_key),
-        3: int(COSEAlgs.HPKE_3),
+        _KEY_ALG: _ALG_HPKE_3,
         _D: private_key,
     }
     value = [

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every conformance vector, through every reader it concerns."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from helpers.model_open import Request, open_models
+from undercroft._format.cose import SignedMessage, unwrap_key
+from undercroft._format.header import SealedHeader
+from undercroft._format.pages import PageCipher, derive_page_key
+from undercroft._spec import Status
+from undercroft.errors import Error, FormatError, VerificationError
+from undercroft.license import License
+from undercroft.sealed import SealedModel
+
+VECTORS = Path(__file__).resolve().parents[2] / "vectors"
+FEWEST = {"open": 90, "file": 38, "page": 6}
+
+Fields = dict[str, str]
+
+
+def load(path: Path) -> Fields:
+    pairs = (line.partition(": ") for line in path.read_text().splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def of_kind(kind: str) -> dict[str, Fields]:
+    vectors = {path.stem: load(path) for path in sorted((VECTORS / "data").iterdir())}
+    return {name: v for name, v in vectors.items() if v["kind"] == kind}
+
+
+def each(kind: str, expect: str | None = None) -> pytest.MarkDecorator:
+    vectors = {
+        name: v for name, v in of_kind(kind).items() if expect in (None, v["expect"])
+    }
+    assert vectors
+    return pytest.mark.parametrize("fields", vectors.values(), ids=vectors.keys())
+
+
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", VECTORS / "generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kind", FEWEST)
+def test_there_are_enough_vectors(kind):
+    assert len(of_kind(kind)) >= FEWEST[kind]
+
+
+def test_the_vectors_are_what_their_generators_write():
+    assert generate().differences() == []
+
+
+@pytest.mark.engine
+def test_the_engine_answers_every_open_vector_as_expected():
+    vectors = of_kind("open")
+    requests = [
+        Request(
+            bytes.fromhex(v["header"]),
+            bytes.fromhex(v["license"]),
+            trusted=v["trusted"] == "yes",
+        )
+        for v in vectors.values()
+    ]
+    (device,) = {v["device"] for v in vectors.values()}
+    answers = open_models(requests, device_private=bytes.fromhex(device))
+    for (name, fields), opened in zip(vectors.items(), answers, strict=True):
+        assert Status(opened.status).name == fields["expect"], name
+        if fields["expect"] == "OK":
+            assert opened.page_key.hex() == fields["page_key"], name
+        else:
+            assert opened.is_blank, name
+
+
+@each("open")
+def test_python_tells_malformed_from_well_formed(fields):
+    header = bytes.fromhex(fields["header"])
+    if fields["expect"] == "BAD_HEADER":
+        with pytest.raises(FormatError):
+            SealedHeader.parse(SignedMessage.parse(header, "the header").payload)
+        return
+    SignedMessage.parse(header, "the header")
+    permit = bytes.fromhex(fields["license"])
+    if fields["expect"] == "BAD_LICENSE":
+        with pytest.raises(FormatError):
+            License.parse(permit)
+        return
+    License.parse(permit)
+
+
+@each("open", "OK")
+def test_python_opens_what_the_device_opens(fields):
+    header = bytes.fromhex(fields["header"])
+    permit = License.parse(bytes.fromhex(fields["license"]))
+    permit.verify()
+    message = SignedMessage.parse(header, "the header")
+    message.verify("the header")
+    private = bytes.fromhex(fields["device"])
+    public = X25519PrivateKey.from_private_bytes(private).public_key()
+    content_key = unwrap_key(
+        permit.claims.wrapped_key,
+        private_key=private,
+        public_key=public.public_bytes_raw(),
+    )
+    page_key = derive_page_key(
+        content_key=content_key, salt=bytes(range(100, 132)), header=header
+    )
+    assert page_key.hex() == fields["page_key"]
+
+
+@each("file")
+def test_python_reads_files_as_expected(fields, tmp_path):
+    data = bytes.fromhex(fields["start"]) + bytes(int(fields["pages_bytes"]))
+    path = tmp_path / "model.sealed"
+    path.write_bytes(data)
+    expected: type[Error] | None = {
+        "OK": None,
+        "FORMAT": FormatError,
+        "VERIFICATION": VerificationError,
+    }[fields["expect"]]
+    if expected is None:
+        SealedModel.from_bytes(data)
+        SealedModel.open(path).close()
+        return
+    with pytest.raises(expected) as caught:
+        SealedModel.from_bytes(data)
+    assert type(caught.value) is expected
+    assert caught.value.hint
+    with pytest.raises(expected):
+        SealedModel.open(path)
+
+
+@each("page")
+def test_python_decrypts_pages_as_expected(fields):
+    header = bytes.fromhex(fields["header"])
+    salt = SealedHeader.parse(SignedMessage.parse(header, "the header").payload).salt
+    key = derive_page_key(
+        content_key=bytes.fromhex(fields["content_key"]), salt=salt, header=header
+    )
+    cipher = PageCipher(1, key)
+    index, slot = int(fields["index"]), bytes.fromhex(fields["slot"])
+    if fields["expect"] == "OK":
+        plaintext = cipher.decrypt(index, slot)
+        assert hashlib.sha256(plaintext).hexdigest() == fields["plaintext_sha256"]
+        assert cipher.encrypt(index, plaintext) == slot
+        return
+    with pytest.raises(VerificationError):
+        cipher.decrypt(index, slot)
