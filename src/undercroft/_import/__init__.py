@@ -16,8 +16,6 @@ from undercroft.errors import UnsupportedModelError
 
 __all__ = ["import_model"]
 
-_HINT = "docs/operators.md lists what is supported"
-
 
 def import_model(
     model: str | os.PathLike[str] | onnx.ModelProto,
@@ -37,8 +35,9 @@ def import_model(
         ModelError: `input_shapes` does not go with the model.
     """
     known = handlers()
+    hint = f"supported, in float32: {', '.join(sorted(known))}"
     folded = source.load(model, input_shapes, frozenset(known))
-    problems = _type_problems(folded)
+    problems = list(folded.type_problems)
     folded = patterns.simplified(folded)
     builder = Builder(folded)
     for info in folded.inputs:
@@ -56,29 +55,11 @@ def import_model(
             for name in filter(None, node.outputs):
                 builder.assume(name)
     if problems:
-        raise UnsupportedModelError(list(dict.fromkeys(problems)), hint=_HINT)
+        raise UnsupportedModelError(list(dict.fromkeys(problems)), hint=hint)
     try:
         return builder.graph()
     except Unsupported as reason:
-        raise UnsupportedModelError([str(reason)], hint=_HINT) from reason
-
-
-def _type_problems(folded: Source) -> list[str]:
-    """Name every value at run time that is not float32, by what makes it."""
-    problems = [
-        f"type {info.dtype} of input {info.name!r}"
-        for info in folded.inputs
-        if info.dtype != "float32"
-    ]
-    for node in folded.nodes:
-        types = {folded.dtypes.get(name, "float32") for name in node.outputs if name}
-        types.discard("float32")
-        # The second output of pooling and dropout is refused only when used.
-        if types and folded.dtypes.get(node.outputs[0], "float32") != "float32":
-            problems.append(
-                f"type {', '.join(sorted(types))} made by {operator_problem(node)}"
-            )
-    return problems
+        raise UnsupportedModelError([str(reason)], hint=hint) from reason
 
 
 def _input_order(folded: Source, name: str) -> layout.Order:

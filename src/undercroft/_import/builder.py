@@ -207,7 +207,7 @@ class Builder:
         low = min(low, high)
         index = self._writer.get(value.tensor)
         alone = all(
-            self.reader_count(alias) == 1 for alias in self._names[value.tensor]
+            self.reader_count(alias) == 1 for alias in self._names.get(value.tensor, ())
         )
         if index is not None and alone:
             operator = self._operators[index]

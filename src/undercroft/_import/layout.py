@@ -251,9 +251,7 @@ def one_step(shape: Shape, order: Order, target: Order) -> Order:
     )
     start = memory.index(wanted[placed])
     stop = start + 1
-    while (
-        stop < len(memory) and memory[stop] == wanted[placed + stop - start]
-    ):
+    while stop < len(memory) and memory[stop] == wanted[placed + stop - start]:
         stop += 1
     moved = memory[:placed] + memory[start:stop] + memory[placed:start] + memory[stop:]
     rest = tuple(axis for axis in order if shape[axis] == 1)

@@ -82,20 +82,20 @@ class Source:
     """A folded model with static shapes.
 
     Attributes:
-        nodes: In an order of execution.
+        nodes: In an order of execution; an output depends on each.
         constants: Values known in advance.
         shapes: Static shape of every value.
-        dtypes: numpy name of the element type of every value.
         inputs: The graph's inputs.
         outputs: The graph's outputs.
+        type_problems: Everything computed from an input that is not float32.
     """
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, npt.NDArray[Any]]
     shapes: Mapping[str, tuple[int, ...]]
-    dtypes: Mapping[str, str]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    type_problems: tuple[str, ...]
 
 
 def operator_problem(node: Node) -> str:
@@ -126,7 +126,9 @@ def load(
     _check(proto, supported)
     shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
     _fix_shapes(proto, shapes)
-    return _source(_infer(_fold(proto, supported)))
+    # Before folding: onnxruntime replaces types that its kernels do not have.
+    problems = _type_problems(proto)
+    return _source(_infer(_fold(proto, supported)), problems)
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto) -> onnx.ModelProto:
@@ -305,7 +307,7 @@ def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
-def _source(proto: onnx.ModelProto) -> Source:
+def _source(proto: onnx.ModelProto, type_problems: list[str]) -> Source:
     constants = {
         tensor.name: onnx.numpy_helper.to_array(tensor)
         for tensor in proto.graph.initializer
@@ -329,13 +331,54 @@ def _source(proto: onnx.ModelProto) -> Source:
         )
 
     return Source(
-        nodes=tuple(_nodes(proto)),
+        nodes=tuple(_needed(_nodes(proto), proto)),
         constants=constants,
         shapes=shapes,
-        dtypes=dtypes,
         inputs=infos(_true_inputs(proto)),
         outputs=infos(list(proto.graph.output)),
+        type_problems=tuple(type_problems),
     )
+
+
+def _needed(nodes: list[Node], proto: onnx.ModelProto) -> list[Node]:
+    """Leave out the nodes that no output depends on."""
+    needed = {value.name for value in proto.graph.output}
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(node.outputs):
+            needed.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]
+
+
+def _type_problems(proto: onnx.ModelProto) -> list[str]:
+    """Name every value that depends on an input and is not float32."""
+    inferred = _infer(proto)
+    types = {
+        value.name: _dtype(value.type.tensor_type.elem_type)
+        for value in (*inferred.graph.value_info, *inferred.graph.output)
+    }
+    problems = []
+    computed = set()
+    for value in _true_inputs(proto):
+        dtype = _dtype(value.type.tensor_type.elem_type)
+        computed.add(value.name)
+        if dtype != "float32":
+            problems.append(f"type {dtype} of input {value.name!r}")
+    nodes = _nodes(proto)
+    read = {name for node in nodes for name in node.inputs}
+    read.update(value.name for value in proto.graph.output)
+    for node in nodes:
+        # A shape is known in advance, whatever the values are.
+        if node.op_type in {"Shape", "Size"} or not computed.intersection(node.inputs):
+            continue
+        computed.update(node.outputs)
+        problems += [
+            f"type {types[name]} of {name!r}, made by {operator_problem(node)}"
+            for name in node.outputs
+            if name in read and types.get(name, "float32") != "float32"
+        ]
+    return problems
 
 
 def _nodes(proto: onnx.ModelProto) -> list[Node]:

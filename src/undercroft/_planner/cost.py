@@ -41,7 +41,7 @@ DEPTHWISE_MACS_PER_INSTRUCTION: Final = 1.4
 ELEMENTWISE_INSTRUCTIONS_PER_ELEMENT: Final = 1.5
 # One push carries this many bytes of pages: what fits into the shared memory
 # that the stock OP-TEE takes beside a 12 MiB Trusted Application.
-PUSH_BYTES: Final = 1 << 20
+PUSH_BYTES: Final = 2 << 20
 
 
 def macs(graph: Graph, operator: Operator) -> int:

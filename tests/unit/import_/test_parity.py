@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import onnxruntime
 import pytest
+
 from helpers import reference
 from helpers.onnx_nets import Case, Net, all_cases, random_inputs
-
 from undercroft import _models
 from undercroft._spec import MIN_PAGE_BYTES
 from undercroft.errors import BudgetExceededError

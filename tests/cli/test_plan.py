@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`undercroft plan` as people and programs call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from helpers.onnx_nets import Net, case
+
+
+def undercroft(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "undercroft", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    path = tmp_path / "model.onnx"
+    onnx.save(case("dynamic_sizes").model, path)
+    return str(path)
+
+
+def test_table(model: str) -> None:
+    result = undercroft("plan", model, "--input-shape", "x=1,3,12,20")
+    assert result.returncode == 0, result.stderr
+    assert "conv_2d" in result.stdout
+    assert "of 12.00 MiB" in result.stdout
+
+
+def test_json(model: str) -> None:
+    shape = ("--input-shape", "x=1,3,12,20")
+    result = undercroft("plan", model, "--budget", "256KiB", *shape, "--json")
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["budget_bytes"] == 262144
+    assert told["arena_bytes"] <= 262144
+    assert told["model"] == model
+
+
+def test_unlimited(model: str) -> None:
+    shape = ("--input-shape", "x=1,3,12,20")
+    result = undercroft("plan", model, "--budget", "unlimited", *shape, "--json")
+    assert json.loads(result.stdout)["budget_bytes"] is None
+
+
+def test_dynamic_shapes_need_the_flag(model: str) -> None:
+    result = undercroft("plan", model)
+    assert result.returncode == 3
+    assert "--input-shape x=1,3,1,1" in result.stderr
+
+
+def test_exit_codes(model: str, tmp_path: Path) -> None:
+    shape = ("--input-shape", "x=1,3,12,20")
+    too_small = undercroft("plan", model, *shape, "--budget", "4KiB")
+    assert too_small.returncode == 4
+    assert "needs" in too_small.stderr
+    assert undercroft("plan", model, "--input-shape", "x=banana").returncode == 2
+    assert undercroft("plan", model, *shape, "--budget", "much").returncode == 1
+    assert undercroft("plan", str(tmp_path / "none.onnx")).returncode == 1
+    net = Net("unsupported")
+    path = tmp_path / "unsupported.onnx"
+    onnx.save(net.case(net.op("Erf", [net.input(1, 3)])).model, path)
+    unsupported = undercroft("plan", str(path))
+    assert unsupported.returncode == 3
+    assert "operator Erf (node 'Erf_v0')" in unsupported.stderr
+    assert "Traceback" not in unsupported.stderr
