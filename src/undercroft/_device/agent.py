@@ -45,6 +45,8 @@ from undercroft._spec import MAX_LICENSE_BYTES
 from undercroft.errors import DeviceError, Error, InputError
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from undercroft._device.base import Device
     from undercroft._device.parcel import Parcel
     from undercroft._device.records import Stats
@@ -499,19 +501,25 @@ def listen(address: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(agent: Agent, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def make_server(agent: Agent) -> uvicorn.Server:
+    """Return the HTTP server of an agent, not started."""
     import uvicorn
 
-    config = uvicorn.Config(
-        agent.app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        timeout_graceful_shutdown=_STOP_SECONDS,
+    return uvicorn.Server(
+        uvicorn.Config(
+            agent.app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
     )
-    uvicorn.Server(config).run(sockets=[listener])
+
+
+def serve(agent: Agent, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    make_server(agent).run(sockets=[listener])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -539,4 +547,4 @@ if __name__ == "__main__":
     sys.exit(main())
 
 
-__all__ = ["Agent", "listen", "main", "serve"]
+__all__ = ["Agent", "listen", "main", "make_server", "serve"]

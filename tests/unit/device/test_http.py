@@ -35,8 +35,11 @@ def server(*answers: bytes | None) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
+        # Closing alone does not wake accept().
+        listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(timeout=5)
+        assert not thread.is_alive()
 
 
 def reply(body: bytes, status: str = "200 OK") -> bytes:
