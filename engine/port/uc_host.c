@@ -56,6 +56,12 @@ void uc_host_destroy(struct uc_host *host)
 	free(host);
 }
 
+const uint8_t *uc_host_arena(const struct uc_host *host, size_t *len)
+{
+	*len = host->pool.len;
+	return host->pool.memory;
+}
+
 struct uc_session *uc_host_session_open(struct uc_host *host)
 {
 	struct host_session *session = calloc(1, sizeof(*session));

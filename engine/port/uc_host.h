@@ -30,6 +30,11 @@ uc_host_create(size_t arena_bytes, const uint8_t device_private_key[32]);
 /* Closes all sessions of the host and wipes its memory. NULL is allowed. */
 UC_HOST_API void uc_host_destroy(struct uc_host *host);
 
+/* The host's arena, in plain sight: for tests that look at what a model leaves
+ * in memory. Valid until uc_host_destroy(). */
+UC_HOST_API const uint8_t *uc_host_arena(const struct uc_host *host,
+					 size_t *len);
+
 /* NULL when there is not enough memory. */
 UC_HOST_API struct uc_session *uc_host_session_open(struct uc_host *host);
 UC_HOST_API void uc_host_session_close(struct uc_session *session);
