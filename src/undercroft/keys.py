@@ -273,12 +273,12 @@ class ModelKey:
                 model_id=bytes.fromhex(value["model_id"]),
                 content_key=bytes.fromhex(value["content_key"]),
             )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            # The cause would show the content of a secret file.
+        except (FormatError, ValueError, KeyError, TypeError, RecursionError):
+            # Without the cause, which would show the content of a secret file.
             raise FormatError(
                 f"{path} is not a model key",
                 hint="`undercroft seal` writes it beside the sealed file",
-            ) from (error if isinstance(error, FormatError) else None)
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)

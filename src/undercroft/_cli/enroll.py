@@ -22,7 +22,7 @@ from undercroft._cli._common import json_option
 )
 @json_option
 def command(device: str, output: Path, as_json: bool) -> None:
-    r"""Get the certificate of DEVICE: what its licenses are encrypted to.
+    """Get the certificate of DEVICE: what its licenses are encrypted to.
 
     DEVICE is board:, tee:, http://HOST:PORT or host:. The certificate is what
     the device's normal world hands over and is not authenticated; do this where
@@ -30,7 +30,7 @@ def command(device: str, output: Path, as_json: bool) -> None:
 
     \b
     Example: undercroft enroll board: -o device.cert
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft.enroll import enroll
 
     certificate = enroll(device)

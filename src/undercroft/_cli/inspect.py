@@ -21,14 +21,14 @@ from undercroft._cli._common import json_option
 )
 @json_option
 def command(sealed: Path, provider: Path | None, as_json: bool) -> None:
-    r"""Show what anybody can learn from the file SEALED, and nothing else.
+    """Show what anybody can learn from the file SEALED, and nothing else.
 
     The signature is verified against the provider key that the file names; only
     --provider says whose that key is.
 
     \b
     Example: undercroft inspect model.sealed --provider provider.pub
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft.keys import ProviderPublicKey
     from undercroft.sealed import SealedModel
 

@@ -13,24 +13,24 @@ from undercroft._cli._common import json_option
 
 @click.group()
 def command() -> None:
-    r"""Create and show provider keys, which sign sealed models and licenses.
+    """Create and show provider keys, which sign sealed models and licenses.
 
     \b
     Example:
       undercroft keys new provider.pem
       undercroft keys show provider.pem --public provider.pub
-    """
+    """  # noqa: D301 click wants the character itself
 
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def new(file: Path, as_json: bool) -> None:
-    r"""Make a new key and write it to FILE, which only you can read.
+    """Make a new key and write it to FILE, which only you can read.
 
     \b
     Example: undercroft keys new provider.pem
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft.keys import ProviderKey
 
     key = ProviderKey.generate()
@@ -51,11 +51,11 @@ def new(file: Path, as_json: bool) -> None:
 )
 @json_option
 def show(file: Path, public: Path | None, as_json: bool) -> None:
-    r"""Show what anybody may know of the key in FILE.
+    """Show what anybody may know of the key in FILE.
 
     \b
     Example: undercroft keys show provider.pem --public provider.pub
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft.keys import ProviderKey
 
     key = ProviderKey.load(file).public()

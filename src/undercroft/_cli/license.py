@@ -13,13 +13,13 @@ from undercroft._cli._common import json_option
 
 @click.group()
 def command() -> None:
-    r"""Issue and show licenses: the content key of one model, for one device.
+    """Issue and show licenses: the content key of one model, for one device.
 
     \b
     Example:
-      undercroft license issue --model-key model.sealed.key --device device.cert \
+      undercroft license issue --model-key model.sealed.key --device device.cert \\
           --key provider.pem -o device.license
-    """
+    """  # noqa: D301 click wants the character itself
 
 
 @command.command()
@@ -46,16 +46,16 @@ def command() -> None:
 def issue(
     model_key: Path, device: Path, key: Path, output: Path, as_json: bool
 ) -> None:
-    r"""Issue a license.
+    """Issue a license.
 
     A device certificate is not authenticated: compare the device id with what
     the device's integrator tells you by another way.
 
     \b
     Example:
-      undercroft license issue --model-key model.sealed.key --device device.cert \
+      undercroft license issue --model-key model.sealed.key --device device.cert \\
           --key provider.pem -o device.license
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft._format.files import write_file
     from undercroft.enroll import DeviceCertificate
     from undercroft.keys import ModelKey, ProviderKey
@@ -87,11 +87,11 @@ def issue(
 )
 @json_option
 def show(license_file: Path, provider: Path | None, as_json: bool) -> None:
-    r"""Verify LICENSE and show what anybody can learn from it.
+    """Verify LICENSE and show what anybody can learn from it.
 
     \b
     Example: undercroft license show device.license --provider provider.pub
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft.keys import ProviderPublicKey
     from undercroft.license import License
 

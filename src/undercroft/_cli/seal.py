@@ -56,7 +56,7 @@ def command(  # noqa: PLR0917 click passes options by name
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     as_json: bool,
 ) -> None:
-    r"""Seal MODEL (ONNX) for shipping.
+    """Seal MODEL (ONNX) for shipping.
 
     The content key is kept in a file beside the output (--key-file). It makes
     licenses, and seals later versions that the same licenses open: keep it,
@@ -65,7 +65,7 @@ def command(  # noqa: PLR0917 click passes options by name
     \b
     Example:
       undercroft seal model.onnx -o model.sealed --key provider.pem --budget 12MiB
-    """
+    """  # noqa: D301 click wants the character itself
     from rich.console import Console
     from rich.progress import Progress
 

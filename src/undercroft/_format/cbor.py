@@ -2,10 +2,10 @@
 """Deterministic CBOR (RFC 8949, section 4.2.1), and nothing else.
 
 The profile of `spec/undercroft.cddl`: integers, byte strings, text strings,
-arrays and maps. Whatever is not in it (tags, floats, simple values, indefinite
-lengths, longer encodings than needed, unsorted or repeated map keys, bytes after
-the end) is refused before the bytes reach the general decoder, so an accepted
-input has exactly one encoding: its own.
+arrays, and maps with integer keys. Whatever is not in it (tags, floats, simple
+values, indefinite lengths, longer encodings than needed, unsorted or repeated map
+keys, bytes after the end) is refused before the bytes reach the general decoder,
+so an accepted input has exactly one encoding: its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_DEPTH: Final = 8
 
 _ARGUMENT_BYTES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
 _SMALLEST: Final = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
-_BYTES, _TEXT, _ARRAY, _MAP = 2, 3, 4, 5
+_NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP = 1, 2, 3, 4, 5
 
 
 def encode(value: object) -> bytes:
@@ -82,6 +82,8 @@ def _check(data: bytes, at: int, depth: int) -> int:
             at = _check(data, at, depth - 1)
             if major == _MAP:
                 key = data[start:at]
+                if key[0] >> 5 > _NEGATIVE:
+                    raise _NotInProfileError("a map key that is no number")
                 if key <= previous:
                     raise _NotInProfileError("map keys unsorted or repeated")
                 previous = key

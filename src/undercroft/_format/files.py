@@ -122,10 +122,13 @@ def read_error(path: Path, error: OSError) -> FileAccessError:
 
 
 def _write_error(path: Path, error: OSError) -> FileWriteError:
-    hint = "check the folder and its permissions"
     if isinstance(error, FileExistsError):
-        hint = "choose another name, or move the existing file away"
-    elif error.errno in _DISK_FULL:
+        return FileWriteError(
+            f"{path} exists already and is not overwritten",
+            hint="choose another name, or move the existing file away",
+        )
+    hint = "check the folder and its permissions"
+    if error.errno in _DISK_FULL:
         hint = "make room on that disk or choose another folder"
         with contextlib.suppress(OSError):
             disk = os.statvfs(path.parent)
