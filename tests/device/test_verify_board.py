@@ -11,9 +11,10 @@ import pytest
 import tritonclient.http as triton
 
 import undercroft as uc
-from helpers import onnx_nets
+from helpers import guest, onnx_nets
 from undercroft import _models
 from undercroft._device import open_device
+from undercroft._device.host import NoProtectionWarning
 from undercroft._device.http import BoardDevice
 from undercroft.errors import DeviceStateError, LicenseError, VerificationError
 from undercroft.keys import DevicePublicKey
@@ -25,7 +26,8 @@ MEBI = 1 << 20
 
 @pytest.fixture(scope="module")
 def board() -> Iterator[BoardDevice]:
-    device = open_device("board:")
+    guest.up()
+    device = open_device(f"board:{guest.BOARD_NAME}")
     assert isinstance(device, BoardDevice)
     yield device
     device.close()
@@ -104,7 +106,7 @@ def test_real_networks(board: BoardDevice, name: str, budget: int) -> None:
 def test_the_host_engine_gives_the_boards_answer(
     board: BoardDevice, model: Path
 ) -> None:
-    with pytest.warns(UserWarning, match="WITHOUT any protection"):
+    with pytest.warns(NoProtectionWarning):
         host = uc.verify(model, budget="1MiB", device="host:", seed=5)
     secure = uc.verify(model, budget="1MiB", device=board, seed=5)
     assert host.passed
