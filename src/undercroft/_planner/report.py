@@ -6,7 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
 
     from undercroft.plan import OperatorPlan, Plan
 
@@ -24,6 +26,9 @@ _COLUMNS: Final = (
     ("MACs", True),
     ("instructions", True),
 )
+
+
+_DROPPED_FIRST: Final = ("kind", "MACs", "resident", "output", "instructions")
 
 
 def size(count: int) -> str:
@@ -71,22 +76,45 @@ def text(plan: Plan) -> str:
 
 
 def rich_table(plan: Plan) -> RenderableType:
-    """Return a plan as a table for a terminal."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+    """Return a plan as a table for a terminal of any width."""
+    return _RichPlan(plan)
 
-    table = Table(header_style="bold")
-    for name, right in _COLUMNS:
-        table.add_column(
-            name,
-            justify="right" if right else "left",
-            no_wrap=name != "operator",
-            overflow="fold",
-        )
-    for op in plan.ops:
-        table.add_row(*map(Text, _row(op)))
-    return Group(table, Text("\n".join(summary(plan))))
+
+class _RichPlan:
+    """Leaves out columns, the least important first, until the rest fits."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        from rich.table import Table
+        from rich.text import Text
+
+        rows = [_row(op) for op in self._plan.ops]
+        shown = list(range(len(_COLUMNS)))
+        for name in ("", *_DROPPED_FIRST):
+            shown = [index for index in shown if _COLUMNS[index][0] != name]
+            width = 1 + sum(
+                3 + max(len(_COLUMNS[i][0]), *(len(row[i]) for row in rows))
+                for i in shown
+            )
+            if width <= options.max_width:
+                break
+        table = Table(header_style="bold")
+        for index in shown:
+            name, right = _COLUMNS[index]
+            table.add_column(
+                name,
+                justify="right" if right else "left",
+                no_wrap=name != "operator",
+                overflow="fold",
+            )
+        for row in rows:
+            table.add_row(*(Text(row[index]) for index in shown))
+        yield table
+        yield Text("\n".join(summary(self._plan)))
 
 
 def _row(op: OperatorPlan) -> tuple[str, ...]:

@@ -80,10 +80,12 @@ def choose(
         kept = [op.count if op.panel_bytes > largest else 0 for op in weights]
         held = _pages(_blob_bytes(weights, kept), page_bytes)
         least = _least_window(largest, page_bytes)
-        room = (spare_bytes - held) // _spec.ARENA_ALIGN_BYTES
+        # No step is longer than the longest streamed operator.
+        longest = max(op.size for op in weights if 0 < op.panel_bytes <= largest)
         window = min(
             max(PREFERRED_WINDOW_PAGES * page_bytes, least),
-            room * _spec.ARENA_ALIGN_BYTES,
+            max(align(longest + page_bytes + 64), least),
+            _aligned_down(spare_bytes - held),
         )
         if window < least:
             continue
@@ -91,10 +93,9 @@ def choose(
         _fill(weights, kept, capacity)
         # What is left is less than a page: it makes the steps longer.
         held = _pages(_blob_bytes(weights, kept), page_bytes)
-        room = (spare_bytes - held) // _spec.ARENA_ALIGN_BYTES
         window = min(
             max(_LARGEST_WINDOW_PAGES * page_bytes, window),
-            room * _spec.ARENA_ALIGN_BYTES,
+            _aligned_down(spare_bytes - held),
         )
         found = _residency(weights, kept, window, page_bytes)
         if best is None or _cost(weights, found, page_bytes) < _cost(
@@ -133,6 +134,10 @@ def _least_window(panel_bytes: int, page_bytes: int) -> int:
     )
 
 
+def _aligned_down(size: int) -> int:
+    return size // _spec.ARENA_ALIGN_BYTES * _spec.ARENA_ALIGN_BYTES
+
+
 def _pages(size: int, page_bytes: int) -> int:
     return align(size, page_bytes)
 
@@ -163,7 +168,7 @@ def _fill(weights: Sequence[Panels], resident: list[int], capacity: int) -> None
         if most == 0:
             return
         resident[-index] = most // weights[-index].panel_bytes
-        left = (left - most) // _spec.ARENA_ALIGN_BYTES * _spec.ARENA_ALIGN_BYTES
+        left = _aligned_down(left - most)
 
 
 def _residency(

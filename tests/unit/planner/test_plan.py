@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -192,3 +193,16 @@ def test_real_networks_fit(name: str, budget: str) -> None:
     if made.stream_bytes:
         # Nearly all of the budget is used.
         assert made.budget_bytes - made.arena_bytes < 3 * made.page_bytes
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    from rich.console import Console
+
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(plan(network().model, "220KiB", page_bytes=4096))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any("scheme" in line for line in lines)
+    assert any("sub-layer" in line for line in lines)
+    assert ("MACs" in lines[1]) == (width >= 200)
