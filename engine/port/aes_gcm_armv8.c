@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AES-256-GCM of pages for 64-bit Arm with the cryptography extension: the glue around OpenSSL's assembly (three objects of
- * libcrypto.a, linked as they are). It implements uc_port_aead_init() and uc_port_aead_open() for the Trusted Application
- * and for the engine in the normal world, which so run the same instructions.
+ * AES-256-GCM of pages for 64-bit Arm with the cryptography extension: the glue
+ * around OpenSSL's assembly, three objects of libcrypto.a linked as they are.
+ * It implements uc_port_aead_init() and uc_port_aead_open() and needs nothing
+ * else of its port than uc_port_wipe().
  *
- * The assembly's contract (OpenSSL 3.x, crypto/modes and crypto/aes):
- * - aes_v8_set_encrypt_key() fills 15 round keys and, at byte 240, the number of rounds.
- * - gcm_init_v8() takes the hash key as two native 64-bit numbers, most significant first, and fills twelve 16-byte entries.
- * - aes_gcm_dec_256_kernel() takes whole 16-byte blocks, their length in BITS, and one pointer for the running hash and,
- *   32 bytes behind it, the hash table. It hashes the ciphertext before it decrypts, so in place is fine, and it starts at
- *   the counter block that it is given.
+ * The assembly's contract (OpenSSL 3, crypto/modes and crypto/aes):
+ * - aes_v8_set_encrypt_key() fills 15 round keys and, at byte 240, the number
+ *   of rounds.
+ * - gcm_init_v8() takes the hash key as two native 64-bit numbers, the most
+ *   significant first, and fills twelve 16-byte entries.
+ * - aes_gcm_dec_256_kernel() takes whole 16-byte blocks and their length in
+ *   BITS, and one pointer for the running hash and, 32 bytes behind it, the
+ *   table. It hashes ciphertext before it decrypts, so in place is fine, and
+ *   starts at the counter block that it is given.
  */
 #include <string.h>
 
 #include "uc_port.h"
 #include "uc_spec.h"
 
-#define BLOCK_BYTES	16U
-#define ROUND_KEY_BYTES	(15U * BLOCK_BYTES)
-#define TABLE_ENTRIES	16U
+#define BLOCK_BYTES 16U
+#define ROUND_KEY_BYTES (15U * BLOCK_BYTES)
+#define TABLE_ENTRIES 16U
 
 struct aes_key {
 	uint32_t round_keys[ROUND_KEY_BYTES / 4U];
@@ -27,14 +31,14 @@ struct aes_key {
 };
 
 struct ghash {
-	_Alignas(16) uint8_t hash[BLOCK_BYTES];	/* big-endian, running */
+	_Alignas(16) uint8_t hash[BLOCK_BYTES]; /* big-endian, running */
 	uint8_t unused[BLOCK_BYTES];
 	uint64_t table[TABLE_ENTRIES][2];
 };
 
 struct gcm {
 	struct aes_key key;
-	struct ghash ghash;	/* hash = 0: where every message starts */
+	struct ghash ghash; /* hash = 0: where every message starts */
 };
 
 _Static_assert(sizeof(struct gcm) <= UC_PORT_AEAD_BYTES, "aead has room");
@@ -85,8 +89,8 @@ bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
 		       const uint8_t key[32])
 {
 	struct gcm *gcm = (struct gcm *)(void *)aead->opaque;
-	uint8_t h[BLOCK_BYTES] = { 0 };
-	uint64_t h_words[2] = { 0 };
+	uint8_t h[BLOCK_BYTES] = {0};
+	uint64_t h_words[2] = {0};
 
 	memset(aead, 0, sizeof(*aead));
 	if (suite != UC_SUITE_AES_256_GCM)
@@ -102,15 +106,14 @@ bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
 	return true;
 }
 
-bool uc_port_aead_open(const struct uc_port_aead *aead,
-		       const uint8_t nonce[12], uint8_t *data, size_t len,
-		       const uint8_t tag[16])
+bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
+		       uint8_t *data, size_t len, const uint8_t tag[16])
 {
 	const struct gcm *gcm = (const struct gcm *)(const void *)aead->opaque;
 	struct ghash ghash = gcm->ghash;
-	uint8_t counter[BLOCK_BYTES] = { 0 };
-	uint8_t mask[BLOCK_BYTES] = { 0 };
-	uint8_t lengths[BLOCK_BYTES] = { 0 };
+	uint8_t counter[BLOCK_BYTES] = {0};
+	uint8_t mask[BLOCK_BYTES] = {0};
+	uint8_t lengths[BLOCK_BYTES] = {0};
 	bool good = false;
 
 	/* Pages are whole blocks; the kernel must never see a part of one. */

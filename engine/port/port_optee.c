@@ -10,16 +10,17 @@
  */
 #include <string.h>
 #include <tee_internal_api.h>
+#include <utee_syscalls.h>
 
 #include "uc_port.h"
 
-#define SHA256_BYTES		32U
-#define HMAC_BLOCK_BYTES	64U
-#define ED25519_KEY_BYTES	32U
-#define ED25519_SIGNATURE_BYTES	64U
-#define GCM_NONCE_BYTES		12U
-#define GCM_TAG_BYTES		16U
-#define AES_128_BYTES		16U
+#define SHA256_BYTES 32U
+#define HMAC_BLOCK_BYTES 64U
+#define ED25519_KEY_BYTES 32U
+#define ED25519_SIGNATURE_BYTES 64U
+#define GCM_NONCE_BYTES 12U
+#define GCM_TAG_BYTES 16U
+#define AES_128_BYTES 16U
 
 void uc_port_wipe(void *memory, size_t len)
 {
@@ -70,7 +71,7 @@ static TEE_OperationHandle keyed_operation(uint32_t algorithm, uint32_t mode,
 {
 	TEE_OperationHandle operation = TEE_HANDLE_NULL;
 	TEE_ObjectHandle object = TEE_HANDLE_NULL;
-	TEE_Attribute value = { 0 };
+	TEE_Attribute value = {0};
 	uint32_t bits = (uint32_t)key_len * 8U;
 	TEE_Result result = TEE_ERROR_GENERIC;
 
@@ -114,7 +115,7 @@ bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
 	 * with zeros to the hash's block, and hashes a longer one; done here,
 	 * every key is one block.
 	 */
-	uint8_t block[HMAC_BLOCK_BYTES] = { 0 };
+	uint8_t block[HMAC_BLOCK_BYTES] = {0};
 	TEE_OperationHandle operation = TEE_HANDLE_NULL;
 	size_t mac_len = SHA256_BYTES;
 	bool good = true;
@@ -124,10 +125,9 @@ bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
 	else if (key_len != 0)
 		memcpy(block, key, key_len);
 	if (good)
-		operation = keyed_operation(TEE_ALG_HMAC_SHA256, TEE_MODE_MAC,
-					    TEE_TYPE_HMAC_SHA256,
-					    TEE_ATTR_SECRET_VALUE, block,
-					    sizeof(block));
+		operation = keyed_operation(
+			TEE_ALG_HMAC_SHA256, TEE_MODE_MAC, TEE_TYPE_HMAC_SHA256,
+			TEE_ATTR_SECRET_VALUE, block, sizeof(block));
 	uc_port_wipe(block, sizeof(block));
 	if (operation == TEE_HANDLE_NULL)
 		return false;
@@ -139,25 +139,42 @@ bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
 	return good;
 }
 
+/*
+ * By system calls, because TEE_AsymmetricVerifyDigest() ends the TA on every
+ * result but "valid" and "not valid", and OP-TEE has a third one for a public
+ * key that is not on the curve. That key comes with the file, from anybody.
+ */
 bool uc_port_ed25519_verify(const uint8_t public_key[32],
 			    const uint8_t *message, size_t len,
 			    const uint8_t signature[64])
 {
-	TEE_OperationHandle operation = TEE_HANDLE_NULL;
-	bool good = false;
+	struct utee_attribute value = {
+		.a = (uintptr_t)public_key,
+		.b = ED25519_KEY_BYTES,
+		.attribute_id = TEE_ATTR_ED25519_PUBLIC_VALUE,
+	};
+	uint32_t object = 0;
+	uint32_t operation = 0;
+	TEE_Result result = TEE_ERROR_GENERIC;
 
-	operation = keyed_operation(TEE_ALG_ED25519, TEE_MODE_VERIFY,
-				    TEE_TYPE_ED25519_PUBLIC_KEY,
-				    TEE_ATTR_ED25519_PUBLIC_VALUE, public_key,
-				    ED25519_KEY_BYTES);
-	if (operation == TEE_HANDLE_NULL)
+	result = _utee_cryp_obj_alloc(TEE_TYPE_ED25519_PUBLIC_KEY,
+				      ED25519_KEY_BYTES * 8U, &object);
+	if (result != TEE_SUCCESS)
 		return false;
-	good = TEE_AsymmetricVerifyDigest(operation, NULL, 0, message, len,
-					  signature,
-					  ED25519_SIGNATURE_BYTES) ==
-	       TEE_SUCCESS;
-	TEE_FreeOperation(operation);
-	return good;
+	result = _utee_cryp_obj_populate(object, &value, 1);
+	if (result == TEE_SUCCESS)
+		result =
+			_utee_cryp_state_alloc(TEE_ALG_ED25519, TEE_MODE_VERIFY,
+					       object, 0, &operation);
+	if (result == TEE_SUCCESS) {
+		result = _utee_asymm_verify(operation, NULL, 0, message, len,
+					    signature, ED25519_SIGNATURE_BYTES);
+		/* Ends the object as well. */
+		(void)_utee_cryp_state_free(operation);
+	} else {
+		(void)_utee_cryp_obj_close(object);
+	}
+	return result == TEE_SUCCESS;
 }
 
 bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
@@ -166,13 +183,13 @@ bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
 {
 	TEE_OperationHandle operation = TEE_HANDLE_NULL;
 	TEE_Result result = TEE_ERROR_GENERIC;
-	uint8_t sec_tag[GCM_TAG_BYTES] = { 0 };
+	uint8_t sec_tag[GCM_TAG_BYTES] = {0};
 	size_t out_len = len;
 
 	memcpy(sec_tag, tag, sizeof(sec_tag));
-	operation = keyed_operation(TEE_ALG_AES_GCM, TEE_MODE_DECRYPT,
-				    TEE_TYPE_AES, TEE_ATTR_SECRET_VALUE, key,
-				    AES_128_BYTES);
+	operation =
+		keyed_operation(TEE_ALG_AES_GCM, TEE_MODE_DECRYPT, TEE_TYPE_AES,
+				TEE_ATTR_SECRET_VALUE, key, AES_128_BYTES);
 	if (operation != TEE_HANDLE_NULL)
 		result = TEE_AEInit(operation, nonce, GCM_NONCE_BYTES,
 				    GCM_TAG_BYTES * 8U, 0, 0);

@@ -109,10 +109,27 @@ def _engine_variables(target: str) -> dict[str, str]:
 
 
 def _build_ta() -> Path:
+    # UC_BUILD, TA_SIGN_KEY and the like reach make through the environment.
+    variables = ta_variables()
+    keys = os.environ.get("UC_PROVIDER_KEYS", "").split()
+    if keys:
+        variables["UC_PROVIDER_KEYS"] = " ".join(
+            str(Path(key).absolute()) for key in keys
+        )
+    _make(ROOT / "ta", "ta", variables)
+    return BUILD / ("ta-release" if os.environ.get("UC_BUILD") == "release" else "ta")
+
+
+def ta_variables() -> dict[str, str]:
+    """Return make's variables for a Trusted Application of the emulated board.
+
+    Raises:
+        HarnessError: A package could not be fetched.
+    """
     kit = packages_dir("arm64", ["optee-os-dev"]) / "usr/lib/optee-os-dev"
     libraries = packages_dir("arm64", ["libxnnpack-dev"]) / "usr/lib"
     crypto = packages_dir("arm64", ["libssl-dev"]) / "usr/lib"
-    variables = {
+    return {
         "TA_DEV_KIT_DIR": str(kit / "vexpress-qemu_armv8a"),
         "XNNPACK_DIR": str(libraries / _TRIPLETS["arm64"]),
         "OPENSSL_LIB_DIR": str(crypto / _TRIPLETS["arm64"]),
@@ -121,14 +138,6 @@ def _build_ta() -> Path:
         # The emulated board's firmware lets the TA read the counter.
         "UC_TICKS": "1",
     }
-    # UC_BUILD, TA_SIGN_KEY and the like reach make through the environment.
-    keys = os.environ.get("UC_PROVIDER_KEYS", "").split()
-    if keys:
-        variables["UC_PROVIDER_KEYS"] = " ".join(
-            str(Path(key).absolute()) for key in keys
-        )
-    _make(ROOT / "ta", "ta", variables)
-    return BUILD / ("ta-release" if os.environ.get("UC_BUILD") == "release" else "ta")
 
 
 def _decoders() -> Path:

@@ -43,8 +43,7 @@ TEE_Result TA_OpenSessionEntryPoint(uint32_t types, TEE_Param params[4],
 
 	(void)params;
 	if (types != TEE_PARAM_TYPES(TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE,
-				     TEE_PARAM_TYPE_NONE,
-				     TEE_PARAM_TYPE_NONE))
+				     TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE))
 		return TEE_ERROR_BAD_PARAMETERS;
 	session = TEE_Malloc(sizeof(*session), TEE_MALLOC_FILL_ZERO);
 	if (!session)
@@ -65,7 +64,7 @@ void TA_CloseSessionEntryPoint(void *context)
 TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 				      uint32_t types, TEE_Param params[4])
 {
-	struct uc_param service_params[4] = { 0 };
+	struct uc_param service_params[4] = {0};
 
 	if (!uc_params_load(service_params, types, params) ||
 	    !uc_service_command(context, command, service_params))

@@ -10,21 +10,20 @@
  */
 #include <string.h>
 #include <tee_internal_api.h>
+#include <utee_syscalls.h>
 
 #include "uc_port.h"
 
-#define X25519_BITS	256U
-#define X25519_BYTES	32U
+#define X25519_BITS 256U
+#define X25519_BYTES 32U
 
 static const char object_name[] = "device-key-x25519-v1";
 
 static TEE_Result open_key(TEE_ObjectHandle *key)
 {
-	return TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, object_name,
-					sizeof(object_name) - 1U,
-					TEE_DATA_FLAG_ACCESS_READ |
-						TEE_DATA_FLAG_SHARE_READ,
-					key);
+	return TEE_OpenPersistentObject(
+		TEE_STORAGE_PRIVATE, object_name, sizeof(object_name) - 1U,
+		TEE_DATA_FLAG_ACCESS_READ | TEE_DATA_FLAG_SHARE_READ, key);
 }
 
 static TEE_Result create_key(void)
@@ -41,8 +40,8 @@ static TEE_Result create_key(void)
 	if (result == TEE_SUCCESS)
 		result = TEE_CreatePersistentObject(
 			TEE_STORAGE_PRIVATE, object_name,
-			sizeof(object_name) - 1U,
-			TEE_DATA_FLAG_ACCESS_READ, fresh, NULL, 0, &stored);
+			sizeof(object_name) - 1U, TEE_DATA_FLAG_ACCESS_READ,
+			fresh, NULL, 0, &stored);
 	TEE_CloseObject(stored);
 	TEE_FreeTransientObject(fresh);
 	return result;
@@ -78,40 +77,68 @@ bool uc_port_device_public_key(uint8_t public_key[32])
 	return good;
 }
 
+/*
+ * By system calls, because TEE_DeriveKey() ends the TA when the peer's point is
+ * of small order, and that point comes with the license, from anybody.
+ */
+static TEE_Result derive(TEE_ObjectHandle key, const uint8_t *peer,
+			 uint8_t *shared)
+{
+	struct utee_attribute peer_value = {
+		.a = (uintptr_t)peer,
+		.b = X25519_BYTES,
+		.attribute_id = TEE_ATTR_X25519_PUBLIC_VALUE,
+	};
+	uint64_t len = X25519_BYTES;
+	uint32_t own = 0;
+	uint32_t operation = 0;
+	uint32_t secret = 0;
+	TEE_Result result = TEE_ERROR_GENERIC;
+
+	result = _utee_cryp_obj_alloc(TEE_TYPE_X25519_KEYPAIR, X25519_BITS,
+				      &own);
+	if (result != TEE_SUCCESS)
+		return result;
+	/* A handle of libutee is the object's number in OP-TEE. */
+	result = _utee_cryp_obj_copy(own, (uintptr_t)key);
+	if (result == TEE_SUCCESS)
+		result = _utee_cryp_state_alloc(TEE_ALG_X25519, TEE_MODE_DERIVE,
+						own, 0, &operation);
+	if (result != TEE_SUCCESS) {
+		(void)_utee_cryp_obj_close(own);
+		return result;
+	}
+	result = _utee_cryp_obj_alloc(TEE_TYPE_GENERIC_SECRET, X25519_BITS,
+				      &secret);
+	if (result == TEE_SUCCESS) {
+		result = _utee_cryp_derive_key(operation, &peer_value, 1,
+					       secret);
+		if (result == TEE_SUCCESS)
+			result = _utee_cryp_obj_get_attr(
+				secret, TEE_ATTR_SECRET_VALUE, shared, &len);
+		if (result == TEE_SUCCESS && len != X25519_BYTES)
+			result = TEE_ERROR_GENERIC;
+		(void)_utee_cryp_obj_close(secret);
+	}
+	/* Ends the copy of the key as well. */
+	(void)_utee_cryp_state_free(operation);
+	return result;
+}
+
 bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 {
 	TEE_ObjectHandle key = device_key();
-	TEE_ObjectHandle derived = TEE_HANDLE_NULL;
-	TEE_OperationHandle operation = TEE_HANDLE_NULL;
-	TEE_Attribute public_value = { 0 };
 	TEE_Result result = TEE_ERROR_GENERIC;
-	size_t len = X25519_BYTES;
 	uint8_t any_bit = 0;
 
 	memset(shared, 0, X25519_BYTES);
 	if (key == TEE_HANDLE_NULL)
 		return false;
-	result = TEE_AllocateOperation(&operation, TEE_ALG_X25519,
-				       TEE_MODE_DERIVE, X25519_BITS);
-	if (result == TEE_SUCCESS)
-		result = TEE_SetOperationKey(operation, key);
-	if (result == TEE_SUCCESS)
-		result = TEE_AllocateTransientObject(TEE_TYPE_GENERIC_SECRET,
-						     X25519_BITS, &derived);
-	if (result == TEE_SUCCESS) {
-		TEE_InitRefAttribute(&public_value,
-				     TEE_ATTR_X25519_PUBLIC_VALUE, peer,
-				     X25519_BYTES);
-		TEE_DeriveKey(operation, &public_value, 1, derived);
-		result = TEE_GetObjectBufferAttribute(
-			derived, TEE_ATTR_SECRET_VALUE, shared, &len);
-	}
-	TEE_FreeTransientObject(derived);
-	TEE_FreeOperation(operation);
+	result = derive(key, peer, shared);
 	TEE_CloseObject(key);
 	for (size_t i = 0; i < X25519_BYTES; i++)
 		any_bit |= shared[i];
-	if (result != TEE_SUCCESS || len != X25519_BYTES || any_bit == 0) {
+	if (result != TEE_SUCCESS || any_bit == 0) {
 		uc_port_wipe(shared, X25519_BYTES);
 		return false;
 	}

@@ -27,7 +27,7 @@ bool uc_params_load(struct uc_param out[4], uint32_t types,
 	for (uint32_t i = 0; i < 4; i++) {
 		const TEE_Param *param = &params[i];
 
-		out[i] = (struct uc_param){ 0 };
+		out[i] = (struct uc_param){0};
 		switch (TEE_PARAM_TYPE_GET(types, i)) {
 		case TEE_PARAM_TYPE_NONE:
 			out[i].type = UC_PARAM_NONE;

@@ -57,9 +57,7 @@ class TeeDevice(LocalDevice):
         self._lock = threading.Lock()
         self._sessions = 0
         self._closed = False
-        result = self._library.TEEC_InitializeContext(
-            None, ctypes.byref(self._context)
-        )
+        result = self._library.TEEC_InitializeContext(None, ctypes.byref(self._context))
         self._connected = result == teec.Result.SUCCESS
         if not self._connected:
             raise teec.context_failure(result)
@@ -162,9 +160,7 @@ class TeeInvoker:
             elif kind is Param.MEMREF_INPUT:
                 data = next(inputs)
                 if data is None and buffer_bytes:
-                    call.shared(
-                        index, ParamType.MEMREF_PARTIAL_INPUT, 0, buffer_bytes
-                    )
+                    call.shared(index, ParamType.MEMREF_PARTIAL_INPUT, 0, buffer_bytes)
                 else:
                     call.memory_input(index, data or b"")
             elif kind is Param.MEMREF_OUTPUT:

@@ -11,7 +11,8 @@ import ctypes
 import os
 from enum import IntEnum
 from functools import cache
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from undercroft._spec import Status
@@ -172,7 +173,7 @@ class TeecOperation(ctypes.Structure):
 
 
 @cache
-def load_library() -> Any:
+def load_library() -> ctypes.CDLL:
     """Return `libteec` with its prototypes.
 
     Raises:
@@ -215,7 +216,7 @@ def load_library() -> Any:
 def context_failure(result: int) -> Error:
     """Return the error for a TEE that cannot be reached at all."""
     nodes = [TEE_DEVICE[:-1] + str(number) for number in range(MAX_DEVICES)]
-    present = [node for node in nodes if os.path.exists(node)]
+    present = [node for node in nodes if Path(node).exists()]
     if not present:
         return EnvironmentMissingError(
             f"this machine offers no TEE: there is no {TEE_DEVICE}",

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls to Trusted Applications on an emulated board, from tests on the host."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from undercroft import _board, _build
+
+TA_UUID = "8ad4c6e2-9f6b-4c0e-b1a7-5d3b0f7c2a91"
+PORT_TA_UUID = "0b5f7a6e-2f0c-4b7f-9d53-7c1f3a54e6d8"
+BOARD_NAME = "device-tests"
+"""A board of the tests' own: they restart it and wear its secure storage."""
+
+_CALLS = Path(__file__).with_name("guest_calls.py")
+_PORT_TA = Path(__file__).parents[1] / "device" / "port_ta"
+_PACKED_LIMIT = 96 * 1024
+
+
+def build_port_ta() -> Path:
+    """Build the TA that hands out the port's functions; return its file."""
+    out = _build.BUILD / "port-ta"
+    settings = [f"{name}={value}" for name, value in _build.ta_variables().items()]
+    done = subprocess.run(
+        ["make", "-C", str(_PORT_TA), f"OUT={out}", *settings],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "MAKEFLAGS": ""},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out / f"{PORT_TA_UUID}.ta"
+
+
+def up() -> None:
+    """Have the tests' board up, with the current TA and the port's."""
+    _build.build("ta")
+    _board.ensure_up(BOARD_NAME, extra={f"ta/{PORT_TA_UUID}.ta": build_port_ta()})
+
+
+def sh(command: str, *, timeout_seconds: float = 120) -> str:
+    """Run a shell command on the tests' board; it must succeed."""
+    code, output = _board.run_command(
+        BOARD_NAME, command, timeout_seconds=timeout_seconds
+    )
+    assert code == 0, output
+    return output
+
+
+def python(source: str, *, timeout_seconds: float = 180) -> str:
+    """Run Python source on the tests' board; it must succeed."""
+    return sh(
+        f"python3 - <<'END-OF-PYTHON'\n{source}\nEND-OF-PYTHON\n",
+        timeout_seconds=timeout_seconds,
+    )
+
+
+@dataclass
+class Steps:
+    """A batch of calls; collect them, then `run` once."""
+
+    uuid: str = TA_UUID
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def open(self, session: str = "s") -> int:
+        """Open a session; return the step's index."""
+        return self._add({"open": session})
+
+    def close(self, session: str = "s") -> int:
+        """Close a session."""
+        return self._add({"close": session})
+
+    def info(self) -> int:
+        """Ask over a session of its own."""
+        return self._add({"info": True})
+
+    def call(
+        self, command: int, *params: Sequence[Any] | str, session: str = "s"
+    ) -> int:
+        """Call; absent parameters are of type none."""
+        listed = [
+            [param] if isinstance(param, str) else list(param) for param in params
+        ]
+        listed += [["none"]] * (4 - len(listed))
+        return self._add({"call": session, "command": int(command), "params": listed})
+
+    def run(self, *, timeout_seconds: float = 180) -> list[dict[str, Any]]:
+        """Run all steps on the board; return their answers."""
+        request = json.dumps({"uuid": self.uuid, "steps": self.steps}).encode()
+        packed = base64.b64encode(zlib.compress(request)).decode()
+        assert len(packed) < _PACKED_LIMIT, "too much for one command line"
+        output = python(
+            f"{_CALLS.read_text()}\nmain({packed!r})", timeout_seconds=timeout_seconds
+        )
+        lines = [line for line in output.splitlines() if line.startswith("answers: ")]
+        assert lines, output
+        text = zlib.decompress(base64.b64decode(lines[-1].removeprefix("answers: ")))
+        answers: list[dict[str, Any]] = json.loads(text)
+        assert len(answers) == len(self.steps)
+        return answers
+
+    def _add(self, step: Mapping[str, Any]) -> int:
+        self.steps.append(dict(step))
+        return len(self.steps) - 1
+
+
+def secure_log() -> str:
+    """Return OP-TEE's log of the tests' board."""
+    info = _board.running(BOARD_NAME)
+    assert info is not None
+    return info.secure_log.read_text(errors="replace")
+
+
+if __name__ == "__main__":
+    up()
+    sys.stdout.write(sh(" ".join(sys.argv[1:])))
