@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import json
 import logging
 import socket
 import sys
@@ -31,16 +30,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from undercroft._device import open_device
 from undercroft._device.clock import counts_instructions
-from undercroft._device.faults import RequestError, encode_error, http_status_of
+from undercroft._device.faults import RequestError
 from undercroft._device.pool import ModelPool
-from undercroft._device.store import ModelStore, too_large
+from undercroft._device.store import ModelStore
+from undercroft._device.web import (
+    EXCEPTION_HANDLERS,
+    content_length,
+    header_length,
+    json_response,
+    read_body,
+    read_json,
+)
 from undercroft._spec import MAX_LICENSE_BYTES
 from undercroft.errors import DeviceError, Error, InputError
 
@@ -55,7 +61,6 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 8080
 DEFAULT_FOLDER: Final = Path("/var/lib/undercroft")
 DEFAULT_MAX_SEALED_BYTES: Final = 1 << 30
-MAX_CONTROL_BYTES: Final = 65536
 MAX_WAITING: Final = 64
 EXTENSIONS: Final = ["binary_tensor_data", "model_repository", "undercroft"]
 _STOP_SECONDS: Final = 5
@@ -101,24 +106,24 @@ class Agent:
     async def _server(self, _: Request) -> Response:
         from undercroft import __version__
 
-        return _json(
+        return json_response(
             {"name": "undercroft", "version": __version__, "extensions": EXTENSIONS}
         )
 
     async def _live(self, _: Request) -> Response:
-        return _json({"live": True})
+        return json_response({"live": True})
 
     async def _ready(self, request: Request) -> Response:
         if not self._probed:
             await self._on_device(request, self._pool.info)
             self._probed = True
-        return _json({"ready": True})
+        return json_response({"ready": True})
 
     # ---- Open Inference Protocol: models ----
 
     async def _metadata(self, request: Request) -> Response:
         name, parcel = self._named_parcel(request)
-        return _json(
+        return json_response(
             {
                 "name": name,
                 "versions": [str(parcel.header.model_version)],
@@ -137,7 +142,7 @@ class Agent:
                 hint=self._pool.reason(name)
                 or f"POST to /v2/repository/models/{name}/load",
             )
-        return _json({"name": name, "ready": True})
+        return json_response({"name": name, "ready": True})
 
     async def _infer(self, request: Request) -> Response:
         from undercroft._device import oip
@@ -150,9 +155,9 @@ class Agent:
                 f"content encoding {encoding!r} is not supported",
                 hint="send the request uncompressed",
             )
-        body = await _read_body(request, oip.max_request_bytes(parcel.inputs))
+        body = await read_body(request, oip.max_request_bytes(parcel.inputs))
         asked = oip.parse_request(
-            body, _header_length(request), parcel.inputs, parcel.outputs
+            body, header_length(request), parcel.inputs, parcel.outputs
         )
         outputs, stats = await self._on_device(
             request, partial(self._pool.infer, name, asked.inputs)
@@ -176,7 +181,7 @@ class Agent:
     # ---- Open Inference Protocol: repository ----
 
     async def _index(self, request: Request) -> Response:
-        asked = await _read_json(request)
+        asked = await read_json(request)
         loaded = self._pool.loaded
         rows = []
         for name in self._store.names():
@@ -191,11 +196,11 @@ class Agent:
             rows.append(
                 {"name": name, "version": version, "state": state, "reason": reason}
             )
-        return _json(rows)
+        return json_response(rows)
 
     async def _load(self, request: Request) -> Response:
         name = request.path_params["model"]
-        parameters = (await _read_json(request)).get("parameters")
+        parameters = (await read_json(request)).get("parameters")
         parameters = parameters if isinstance(parameters, dict) else {}
         foreign = [key for key in parameters if key != "undercroft_evictable"]
         if foreign:
@@ -208,20 +213,20 @@ class Agent:
         await self._on_device(
             request, partial(self._pool.load, name, evictable=evictable)
         )
-        return _json({})
+        return json_response({})
 
     async def _unload(self, request: Request) -> Response:
         name = request.path_params["model"]
-        await _read_json(request)
+        await read_json(request)
         self._store.parcel(name)
         await self._on_device(request, partial(self._pool.unload, name))
-        return _json({})
+        return json_response({})
 
     # ---- our extension ----
 
     async def _info(self, request: Request) -> Response:
         info = await self._on_device(request, self._pool.info)
-        return _json(
+        return json_response(
             {
                 "device": info.as_dict(),
                 "counts_instructions": counts_instructions(),
@@ -235,7 +240,7 @@ class Agent:
 
     async def _describe_upload(self, request: Request) -> Response:
         name, parcel = self._named_parcel(request)
-        return _json(
+        return json_response(
             {
                 "name": name,
                 "sealed_sha256": self._store.sha256(name),
@@ -252,7 +257,7 @@ class Agent:
         digest = await self._receive(
             request, self._max_sealed_bytes, partial(self._store.install_sealed, name)
         )
-        return _json({"sha256": digest}, HTTPStatus.CREATED)
+        return json_response({"sha256": digest}, HTTPStatus.CREATED)
 
     async def _put_license(self, request: Request) -> Response:
         name = request.path_params["model"]
@@ -260,7 +265,7 @@ class Agent:
         digest = await self._receive(
             request, MAX_LICENSE_BYTES, partial(self._store.install_license, name)
         )
-        return _json({"sha256": digest}, HTTPStatus.CREATED)
+        return json_response({"sha256": digest}, HTTPStatus.CREATED)
 
     async def _remove(self, request: Request) -> Response:
         name = request.path_params["model"]
@@ -268,7 +273,7 @@ class Agent:
         await self._on_device(request, partial(self._pool.unload, name))
         self._store.remove(name)
         self._last_stats.pop(name, None)
-        return _json({})
+        return json_response({})
 
     async def _stats(self, request: Request) -> Response:
         name, _ = self._named_parcel(request)
@@ -277,7 +282,7 @@ class Agent:
             raise RequestError(
                 HTTPStatus.NOT_FOUND, f"model {name!r} has not run since the start"
             )
-        return _json(stats.as_dict())
+        return json_response(stats.as_dict())
 
     # ---- how requests reach the device ----
 
@@ -310,7 +315,7 @@ class Agent:
         install: Callable[[Any], str],
     ) -> str:
         loop = asyncio.get_running_loop()
-        with self._store.receive(max_bytes, _content_length(request)) as upload:
+        with self._store.receive(max_bytes, content_length(request)) as upload:
             async for chunk in request.stream():
                 upload.write(chunk)
             return await loop.run_in_executor(None, install, upload)
@@ -382,47 +387,9 @@ class Agent:
                 ),
                 Route(own + "/models/{model}/stats", self._stats),
             ],
-            exception_handlers={
-                Error: _answer_error,
-                HTTPException: _answer_http_exception,
-                ClientDisconnect: _answer_nobody,
-                Exception: _answer_fault,
-            },
+            exception_handlers=EXCEPTION_HANDLERS,
             lifespan=self._lifespan,
         )
-
-
-async def _answer_error(_: Request, error: Exception) -> Response:
-    if not isinstance(error, Error):
-        return await _answer_fault(_, error)
-    return Response(
-        encode_error(error),
-        status_code=http_status_of(error),
-        media_type="application/json",
-    )
-
-
-async def _answer_http_exception(_: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", HTTPStatus.INTERNAL_SERVER_ERROR)
-    text = getattr(error, "detail", "") or HTTPStatus(status).phrase
-    return _json({"error": text}, status)
-
-
-async def _answer_nobody(_: Request, __: Exception) -> Response:
-    return Response(status_code=HTTPStatus.BAD_REQUEST)
-
-
-async def _answer_fault(_: Request, __: Exception) -> Response:
-    # Starlette logs the traceback; the client learns nothing of our insides.
-    return _json(
-        {"error": "a fault inside the agent"}, HTTPStatus.INTERNAL_SERVER_ERROR
-    )
-
-
-def _json(value: object, status: int = HTTPStatus.OK) -> Response:
-    return Response(
-        json.dumps(value).encode(), status_code=status, media_type="application/json"
-    )
 
 
 def _describe(infos: Sequence[TensorInfo]) -> list[dict[str, Any]]:
@@ -430,48 +397,6 @@ def _describe(infos: Sequence[TensorInfo]) -> list[dict[str, Any]]:
         {"name": info.name, "datatype": "FP32", "shape": list(info.shape)}
         for info in infos
     ]
-
-
-def _content_length(request: Request) -> int | None:
-    return _number_header(request, "content-length")
-
-
-def _header_length(request: Request) -> int | None:
-    return _number_header(request, "inference-header-content-length")
-
-
-def _number_header(request: Request, name: str) -> int | None:
-    text = request.headers.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise InputError(f"the header {name} is {text[:40]!r}, not a number")
-    return int(text)
-
-
-async def _read_body(request: Request, max_bytes: int) -> bytearray:
-    declared = _content_length(request)
-    if declared is not None and declared > max_bytes:
-        raise too_large(declared, max_bytes)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise too_large(len(body), max_bytes)
-    return body
-
-
-async def _read_json(request: Request) -> dict[str, Any]:
-    body = await _read_body(request, MAX_CONTROL_BYTES)
-    if not body.strip():
-        return {}
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InputError("the request is not JSON", hint=str(error)) from error
-    if not isinstance(value, dict):
-        raise InputError("the request is not a JSON object")
-    return value
 
 
 # ---- running it ----

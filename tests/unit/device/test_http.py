@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from undercroft._device import http as http_module
+from undercroft._device import connection as http_module
 from undercroft._device import open_device
 from undercroft._device.http import HttpDevice
 from undercroft.errors import DeviceError, DeviceLostError
@@ -109,7 +109,7 @@ def test_no_agent(body: bytes) -> None:
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_module, "_MAX_CONTROL_BYTES", 1000)
+    monkeypatch.setattr(http_module, "MAX_CONTROL_BYTES", 1000)
     with (
         server(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(5000)) as url,
         pytest.raises(DeviceError, match="more than"),
