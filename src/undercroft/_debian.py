@@ -21,6 +21,7 @@ import platform
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,7 +221,7 @@ class AptRoot:
         version = description.name.removesuffix(".dsc").split("_", 1)[1]
         return unquote(version)
 
-    def _lock(self) -> Any:
+    def _lock(self) -> AbstractContextManager[None]:
         return locked(self.folder / "lock")
 
     def _has_lists(self) -> bool:

@@ -42,7 +42,7 @@ from undercroft.errors import HarnessError
 
 QEMU_LOG = "qemu.log"
 HEALTH_PATH = "/v2/health/live"
-BOOT_SECONDS = {qemu.Clock.REAL: 120.0, qemu.Clock.INSTRUCTIONS: 300.0}
+BOOT_SECONDS = {qemu.Clock.REAL: 240.0, qemu.Clock.INSTRUCTIONS: 480.0}
 """Deadline of a start, generous: a loaded machine is no failure."""
 
 _QMP_SECONDS = 20.0
@@ -56,7 +56,7 @@ _PASSING_FILES = (
     qemu.CONSOLE_SOCKET,
     qemu.CONTROL_SOCKET,
     qemu.QMP_SOCKET,
-    qemu.RAM_FILE,
+    qemu.RAM_LINK,
 )
 # Python warns about, and forgets to reap, a child whose object is collected.
 _children: list[subprocess.Popen[bytes]] = []
@@ -229,6 +229,7 @@ def _bring_up(paused: BoardInfo, deadline: float, progress: Progress) -> BoardIn
     try:
         with _open_qmp(folder, paused.process, deadline) as qmp:
             info = dataclasses.replace(paused, port=_forwarded_port(qmp))
+            _link_memory(info)
             # Written before it is ready, so that a board whose starter was
             # killed is found and ended.
             write_state(info)
@@ -292,6 +293,16 @@ def _forwarded_port(qmp: Qmp) -> int:
     if match is None:
         raise HarnessError(f"QEMU forwards no port to the board:\n{listing}")
     return int(match[1])
+
+
+def _link_memory(info: BoardInfo) -> None:
+    """Make the machine's memory a file in the board's folder."""
+    for descriptor in Path(f"/proc/{info.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(descriptor.readlink()).startswith(qemu.RAM_DESCRIPTOR):
+                info.ram_path.symlink_to(descriptor)
+                return
+    raise HarnessError("QEMU holds no shared memory for the board")
 
 
 def _watch(

@@ -25,7 +25,9 @@ AGENT_LOG = "agent.log"
 CONSOLE_SOCKET = "console.sock"
 CONTROL_SOCKET = "control.sock"
 QMP_SOCKET = "qmp.sock"
-RAM_FILE = "ram"
+RAM_LINK = "ram"
+RAM_DESCRIPTOR = "/memfd:memory-backend-memfd"
+"""What QEMU's descriptor of the machine's memory is called in /proc."""
 STATE_IMAGE = "state.ext4"
 
 
@@ -88,10 +90,11 @@ def arguments(machine: Machine) -> list[str]:
         *_clock_arguments(machine.clock),
         "-m",
         f"size={recipe.RAM_BYTES // 2**20}M",
-        # A file, so that a test can look at all of the normal world's memory.
+        # Shared, so that a test can look at all of the normal world's memory; in
+        # the host's memory only, because a file would be written back to disk
+        # for as long as the board runs.
         "-object",
-        f"memory-backend-file,id=ram,size={recipe.RAM_BYTES},"
-        f"mem-path={RAM_FILE},share=on",
+        f"memory-backend-memfd,id=ram,size={recipe.RAM_BYTES},share=on",
         "-bios",
         str(images.flash),
         "-kernel",

@@ -51,8 +51,8 @@ class BoardInfo:
 
     @property
     def ram_path(self) -> Path:
-        """The normal world's whole memory, as a file."""
-        return self.folder / qemu.RAM_FILE
+        """The normal world's whole memory, readable as a file while the board is up."""
+        return self.folder / qemu.RAM_LINK
 
     @property
     def state_image(self) -> Path:

@@ -99,7 +99,7 @@ def build(refresh: bool, as_json: bool) -> None:
     "--timeout",
     type=click.FloatRange(min=1),
     metavar="SECONDS",
-    help="Deadline of the start. Default: 120, or 300 with --clock instructions.",
+    help="Deadline of the start. Default: 240, or 480 with --clock instructions.",
 )
 @json_option
 def up(

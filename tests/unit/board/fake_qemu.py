@@ -78,6 +78,17 @@ def boot(scenario: str, console: socket.socket) -> None:
         os._exit(1)
 
 
+def terminal(server: socket.socket, scenario: str) -> None:
+    """Show the boot to the first who connects; echo to the others."""
+    connection, _ = server.accept()
+    boot(scenario, connection)
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            while data := connection.recv(4096):
+                connection.sendall(b"board heard " + data)
+
+
 def control(server: socket.socket) -> None:
     """Give every connection a shell, as the board does."""
     while True:
@@ -97,7 +108,7 @@ def main() -> None:
     forward = next(word for word in sys.argv if "hostfwd" in word)
     port = int(forward.split("127.0.0.1:")[1].split("-")[0])
     agent = http.server.ThreadingHTTPServer(("127.0.0.1", port), Agent)
-    Path("ram").write_bytes(bytes(16))
+    os.write(os.memfd_create("memory-backend-memfd"), b"the machine's memory")
     console_server, control_server = listen("console.sock"), listen("control.sock")
     threading.Thread(target=control, args=[control_server], daemon=True).start()
     qmp_server = listen("qmp.sock")
@@ -122,9 +133,10 @@ def main() -> None:
                     case "cont":
                         say({"event": "RESUME"})
                         say({"return": {}})
-                        console, _ = console_server.accept()
                         threading.Thread(
-                            target=boot, args=[scenario, console], daemon=True
+                            target=terminal,
+                            args=[console_server, scenario],
+                            daemon=True,
                         ).start()
                         if scenario not in ("agent-ends", "hang"):
                             threading.Thread(

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -64,13 +67,32 @@ def test_up_says_where(fake_qemu: Play, built: Images) -> None:
     fake_qemu("up")
     result = invoke("up", "--name", "one")
     assert "board 'one' is up: http://127.0.0.1:" in result.stdout
-    assert "Linux is starting" in result.stderr
+    assert "the agent is starting" in result.stderr
 
 
 def test_build_prints_what_went_in(cache: object, built: Images) -> None:
     report = json.loads(invoke("build", "--json").stdout)
     assert report["key"] == built.key
     assert len(report["images"]) == 5
+
+
+def test_shell_on_a_terminal_until_ctrl_bracket(fake_qemu: Play, built: Images) -> None:
+    fake_qemu("up")
+    _board.ensure_up("one")
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "undercroft", "board", "shell", "--name", "one"]
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs) as shell:
+        os.close(theirs)
+        seen = b""
+        while b"board heard \n" not in seen:
+            seen += os.read(ours, 4096)
+        os.write(ours, b"ls\x03")
+        while b"board heard ls\x03" not in seen:
+            seen += os.read(ours, 4096)
+        os.write(ours, b"\x1d")
+        assert shell.wait(30) == 0
+    os.close(ours)
+    assert b"Ctrl-] leaves" in seen
 
 
 def test_shell_without_terminal_asks_for_a_command(cache: object) -> None:

@@ -53,6 +53,14 @@ def test_board_comes_up_and_its_agent_answers(fake_qemu: Play, images: Images) -
     assert lifecycle.answers(info.port)
 
 
+def test_memory_is_read_from_outside(fake_qemu: Play, images: Images) -> None:
+    fake_qemu("up")
+    info = start(images)
+    assert info.ram_path.read_bytes() == b"the machine's memory"
+    lifecycle.stop(info)
+    assert not info.ram_path.is_symlink()
+
+
 def test_folder_is_private(fake_qemu: Play, images: Images) -> None:
     fake_qemu("up")
     folder = start(images).folder

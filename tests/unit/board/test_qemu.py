@@ -29,10 +29,9 @@ def test_machine_has_a_secure_world_and_starts_paused(argv: list[str]) -> None:
     assert values_of(argv, "-cpu") == ["cortex-a76"]
 
 
-def test_ram_is_a_shared_file_in_the_working_folder(argv: list[str]) -> None:
+def test_ram_is_shared_and_never_written_to_disk(argv: list[str]) -> None:
     (memory,) = values_of(argv, "-object")
-    assert "memory-backend-file" in memory
-    assert "mem-path=ram," in memory
+    assert "memory-backend-memfd" in memory
     assert "share=on" in memory
 
 
