@@ -24,31 +24,32 @@ uc_vclamp_fn UC_XNN(vclamp_ukernel__neon_u16);
 uc_scale_bias_fn UC_XNN(vmulcaddc_minmax_ukernel_c4__neonfma_2x);
 uc_vunary_fn UC_XNN(vhswish_ukernel__neon_u16);
 uc_vmax_fn UC_XNN(rmax_ukernel__neon_u16_acc4);
-uc_vexp_fn UC_XNN(
-	raddstoreexpminusmax_ukernel__neonfma_rr1_lut64_p2_u16_acc2);
+uc_vexp_fn UC_XNN(raddstoreexpminusmax_ukernel__neonfma_rr1_lut64_p2_u16_acc2);
 uc_transpose_fn xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128;
 
-#define UC_NEON_SHARED_KERNELS \
-	.dwconv = { \
-		{ 3, UC_XNN(dwconv_minmax_ukernel_3p8c__neonfma) }, \
-		{ 4, UC_XNN(dwconv_minmax_ukernel_4p8c__neonfma) }, \
-		{ 9, UC_XNN(dwconv_minmax_ukernel_9p8c__neonfma) }, \
-		{ 25, UC_XNN(dwconv_minmax_ukernel_25p8c__neonfma_acc2) }, \
-	}, \
-	.maxpool = UC_XNN(maxpool_minmax_ukernel_9p8x__neon_c4), \
-	.avgpool = UC_XNN(pavgpool_minmax_ukernel_9x__neon_c4), \
-	.avgpool_multipass = UC_XNN(pavgpool_minmax_ukernel_9p8x__neon_c4), \
-	.column_sum = UC_XNN(rdsum_ukernel_7p7x__neon_c16), \
-	.add = UC_BINARY_ROW(add, add, neon_u8), \
-	.sub = UC_BINARY_ROW(sub, rsub, neon_u8), \
-	.mul = UC_BINARY_ROW(mul, mul, neon_u8), \
-	.div = UC_BINARY_ROW(div, rdiv, aarch64_neon_u8), \
-	.clamp = UC_XNN(vclamp_ukernel__neon_u16), \
-	.scale_bias = UC_XNN(vmulcaddc_minmax_ukernel_c4__neonfma_2x), \
-	.hard_swish = UC_XNN(vhswish_ukernel__neon_u16), \
-	.max = UC_XNN(rmax_ukernel__neon_u16_acc4), \
-	.exp = UC_XNN( \
-		raddstoreexpminusmax_ukernel__neonfma_rr1_lut64_p2_u16_acc2), \
+#define UC_NEON_SHARED_KERNELS                                                 \
+	.dwconv =                                                              \
+		{                                                              \
+			{3, UC_XNN(dwconv_minmax_ukernel_3p8c__neonfma)},      \
+			{4, UC_XNN(dwconv_minmax_ukernel_4p8c__neonfma)},      \
+			{9, UC_XNN(dwconv_minmax_ukernel_9p8c__neonfma)},      \
+			{25,                                                   \
+			 UC_XNN(dwconv_minmax_ukernel_25p8c__neonfma_acc2)},   \
+	},                                                                     \
+	.maxpool = UC_XNN(maxpool_minmax_ukernel_9p8x__neon_c4),               \
+	.avgpool = UC_XNN(pavgpool_minmax_ukernel_9x__neon_c4),                \
+	.avgpool_multipass = UC_XNN(pavgpool_minmax_ukernel_9p8x__neon_c4),    \
+	.column_sum = UC_XNN(rdsum_ukernel_7p7x__neon_c16),                    \
+	.add = UC_BINARY_ROW(add, add, neon_u8),                               \
+	.sub = UC_BINARY_ROW(sub, rsub, neon_u8),                              \
+	.mul = UC_BINARY_ROW(mul, mul, neon_u8),                               \
+	.div = UC_BINARY_ROW(div, rdiv, aarch64_neon_u8),                      \
+	.clamp = UC_XNN(vclamp_ukernel__neon_u16),                             \
+	.scale_bias = UC_XNN(vmulcaddc_minmax_ukernel_c4__neonfma_2x),         \
+	.hard_swish = UC_XNN(vhswish_ukernel__neon_u16),                       \
+	.max = UC_XNN(rmax_ukernel__neon_u16_acc4),                            \
+	.exp = UC_XNN(                                                         \
+		raddstoreexpminusmax_ukernel__neonfma_rr1_lut64_p2_u16_acc2),  \
 	.transpose = xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128
 
 #endif /* UC_KERNELS_NEON_H */

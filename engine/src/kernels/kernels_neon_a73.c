@@ -1,32 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AArch64, GEMM scheduled for Cortex-A73: the default (docs/kernels.md). */
+/*
+ * AArch64, the default: GEMM that needs the fewest instructions, scheduled for
+ * Cortex-A73 in whole tiles and Cortex-A75 in the rest (docs/kernels.md).
+ */
 #include "kernels_neon.h"
 
 UC_XNN_GEMM(6x8__asm_aarch64_neonfma_cortex_a73);
-UC_XNN_GEMM(4x8__asm_aarch64_neonfma_ld128);
-UC_XNN_GEMM(1x8__asm_aarch64_neonfma_ld128_acc4);
+UC_XNN_GEMM(4x8__asm_aarch64_neonfma_cortex_a75);
+UC_XNN_GEMM(1x8__asm_aarch64_neonfma_cortex_a75);
 UC_XNN_IGEMM(6x8__asm_aarch64_neonfma_cortex_a73);
-UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_ld128);
-UC_XNN_IGEMM(1x8__aarch64_neonfma_lane_ld128);
+UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_cortex_a75);
+UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_cortex_a75);
 
 const struct uc_kernels uc_kernels = {
 	.name = "neon-a73",
-	.rows = {
+	.rows =
 		{
-			6,
-			UC_XNN(gemm_minmax_ukernel_6x8__asm_aarch64_neonfma_cortex_a73),
-			UC_XNN(igemm_minmax_ukernel_6x8__asm_aarch64_neonfma_cortex_a73),
+			{
+				6,
+				UC_XNN(gemm_minmax_ukernel_6x8__asm_aarch64_neonfma_cortex_a73),
+				UC_XNN(igemm_minmax_ukernel_6x8__asm_aarch64_neonfma_cortex_a73),
+			},
+			{
+				4,
+				UC_XNN(gemm_minmax_ukernel_4x8__asm_aarch64_neonfma_cortex_a75),
+				UC_XNN(igemm_minmax_ukernel_4x8__asm_aarch64_neonfma_cortex_a75),
+			},
+			{
+				1,
+				UC_XNN(gemm_minmax_ukernel_1x8__asm_aarch64_neonfma_cortex_a75),
+				UC_XNN(igemm_minmax_ukernel_1x8__asm_aarch64_neonfma_cortex_a75),
+			},
 		},
-		{
-			4,
-			UC_XNN(gemm_minmax_ukernel_4x8__asm_aarch64_neonfma_ld128),
-			UC_XNN(igemm_minmax_ukernel_4x8__asm_aarch64_neonfma_ld128),
-		},
-		{
-			1,
-			UC_XNN(gemm_minmax_ukernel_1x8__asm_aarch64_neonfma_ld128_acc4),
-			UC_XNN(igemm_minmax_ukernel_1x8__aarch64_neonfma_lane_ld128),
-		},
-	},
 	UC_NEON_SHARED_KERNELS,
 };

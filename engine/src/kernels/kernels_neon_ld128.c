@@ -7,26 +7,27 @@ UC_XNN_GEMM(4x8__asm_aarch64_neonfma_ld128);
 UC_XNN_GEMM(1x8__asm_aarch64_neonfma_ld128_acc4);
 UC_XNN_IGEMM(6x8__asm_aarch64_neonfma_ld128);
 UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_ld128);
-UC_XNN_IGEMM(1x8__aarch64_neonfma_lane_ld128);
+UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_ld64);
 
 const struct uc_kernels uc_kernels = {
 	.name = "neon-ld128",
-	.rows = {
+	.rows =
 		{
-			6,
-			UC_XNN(gemm_minmax_ukernel_6x8__asm_aarch64_neonfma_ld128),
-			UC_XNN(igemm_minmax_ukernel_6x8__asm_aarch64_neonfma_ld128),
+			{
+				6,
+				UC_XNN(gemm_minmax_ukernel_6x8__asm_aarch64_neonfma_ld128),
+				UC_XNN(igemm_minmax_ukernel_6x8__asm_aarch64_neonfma_ld128),
+			},
+			{
+				4,
+				UC_XNN(gemm_minmax_ukernel_4x8__asm_aarch64_neonfma_ld128),
+				UC_XNN(igemm_minmax_ukernel_4x8__asm_aarch64_neonfma_ld128),
+			},
+			{
+				1,
+				UC_XNN(gemm_minmax_ukernel_1x8__asm_aarch64_neonfma_ld128_acc4),
+				UC_XNN(igemm_minmax_ukernel_1x8__asm_aarch64_neonfma_ld64),
+			},
 		},
-		{
-			4,
-			UC_XNN(gemm_minmax_ukernel_4x8__asm_aarch64_neonfma_ld128),
-			UC_XNN(igemm_minmax_ukernel_4x8__asm_aarch64_neonfma_ld128),
-		},
-		{
-			1,
-			UC_XNN(gemm_minmax_ukernel_1x8__asm_aarch64_neonfma_ld128_acc4),
-			UC_XNN(igemm_minmax_ukernel_1x8__aarch64_neonfma_lane_ld128),
-		},
-	},
 	UC_NEON_SHARED_KERNELS,
 };

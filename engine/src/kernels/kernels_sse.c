@@ -30,24 +30,26 @@ uc_transpose_fn xnn_x32_transposec_ukernel__4x4_sse;
 
 const struct uc_kernels uc_kernels = {
 	.name = "sse",
-	.rows = {
+	.rows =
 		{
-			4,
-			UC_XNN(gemm_minmax_ukernel_4x8__sse_load1),
-			UC_XNN(igemm_minmax_ukernel_4x8__sse_load1),
+			{
+				4,
+				UC_XNN(gemm_minmax_ukernel_4x8__sse_load1),
+				UC_XNN(igemm_minmax_ukernel_4x8__sse_load1),
+			},
+			{
+				1,
+				UC_XNN(gemm_minmax_ukernel_1x8__sse_load1),
+				UC_XNN(igemm_minmax_ukernel_1x8__sse_load1),
+			},
 		},
+	.dwconv =
 		{
-			1,
-			UC_XNN(gemm_minmax_ukernel_1x8__sse_load1),
-			UC_XNN(igemm_minmax_ukernel_1x8__sse_load1),
+			{3, UC_XNN(dwconv_minmax_ukernel_3p8c__sse)},
+			{4, UC_XNN(dwconv_minmax_ukernel_4p8c__sse)},
+			{9, UC_XNN(dwconv_minmax_ukernel_9p8c__sse)},
+			{25, UC_XNN(dwconv_minmax_ukernel_25p8c__sse)},
 		},
-	},
-	.dwconv = {
-		{ 3, UC_XNN(dwconv_minmax_ukernel_3p8c__sse) },
-		{ 4, UC_XNN(dwconv_minmax_ukernel_4p8c__sse) },
-		{ 9, UC_XNN(dwconv_minmax_ukernel_9p8c__sse) },
-		{ 25, UC_XNN(dwconv_minmax_ukernel_25p8c__sse) },
-	},
 	.maxpool = UC_XNN(maxpool_minmax_ukernel_9p8x__sse_c4),
 	.avgpool = UC_XNN(pavgpool_minmax_ukernel_9x__sse_c4),
 	.avgpool_multipass = UC_XNN(pavgpool_minmax_ukernel_9p8x__sse_c4),

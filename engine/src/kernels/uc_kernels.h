@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UC_MAX_TILE_ROWS 8	/* spec: Scratch counts on it */
+#define UC_MAX_TILE_ROWS 8 /* spec: Scratch counts on it */
 #define UC_ROW_KERNELS 3
 #define UC_DWCONV_KERNELS 4
 
@@ -42,9 +42,8 @@ typedef void uc_igemm_fn(size_t rows, size_t nc, size_t k_bytes,
 typedef void uc_dwconv_fn(size_t channels, size_t pixels, const float **input,
 			  const float *w, float *out,
 			  intptr_t input_stride_bytes,
-			  size_t out_increment_bytes,
-			  size_t input_offset_bytes, const float *zero,
-			  const struct uc_minmax *act);
+			  size_t out_increment_bytes, size_t input_offset_bytes,
+			  const float *zero, const struct uc_minmax *act);
 
 /* Pooling: input[pixel][tap]. The kernel has moved `input` on by whole passes
  * (9 taps, then 8 at a time) when it adds input_increment_bytes. */
@@ -87,8 +86,8 @@ typedef void uc_vexp_fn(size_t bytes, const float *x, const float *max,
 /* out[row][c] = clamp(scale[c] * x[row][c] + bias[c]); w: for every 4 channels
  * 4 scales, then 4 biases. */
 typedef void uc_scale_bias_fn(size_t rows, size_t row_bytes, const float *x,
-			      size_t x_stride_bytes, const float *w,
-			      float *out, size_t out_stride_bytes,
+			      size_t x_stride_bytes, const float *w, float *out,
+			      size_t out_stride_bytes,
 			      const struct uc_minmax *act);
 
 /* in: height rows of width 32-bit words; out: width rows of height. */
@@ -97,7 +96,7 @@ typedef void uc_transpose_fn(const uint32_t *in, uint32_t *out,
 			     size_t width, size_t height);
 
 struct uc_row_kernel {
-	size_t rows;	/* MR: rows of a tile */
+	size_t rows; /* MR: rows of a tile */
 	uc_gemm_fn *gemm;
 	uc_igemm_fn *igemm;
 };
@@ -109,9 +108,9 @@ struct uc_dwconv_kernel {
 
 /* The forms of one binary operator. */
 struct uc_binary_kernel {
-	uc_vbinary_fn *vector;	/* x[i] o y[i] */
-	uc_vbinary_fn *scalar;	/* x[i] o *y */
-	uc_vbinary_fn *reversed_scalar;	/* *y o x[i] */
+	uc_vbinary_fn *vector;		/* x[i] o y[i] */
+	uc_vbinary_fn *scalar;		/* x[i] o *y */
+	uc_vbinary_fn *reversed_scalar; /* *y o x[i] */
 };
 
 struct uc_kernels {

@@ -7,19 +7,19 @@
 #include "uc_ops.h"
 
 #define AXES 4
-#define CHUNK 4096	/* floats, so that a fused clamp finds them in cache */
-#define PATTERN 96	/* floats; a short row is repeated to fill so many */
+#define CHUNK 4096 /* floats, so that a fused clamp finds them in cache */
+#define PATTERN 96 /* floats; a short row is repeated to fill so many */
 
 struct axis {
 	size_t size;
-	size_t x_stride;	/* in elements; 0 where x is broadcast */
+	size_t x_stride; /* in elements; 0 where x is broadcast */
 	size_t y_stride;
 };
 
 struct binary {
 	const struct uc_binary_kernel *kernel;
 	const struct uc_op *op;
-	struct axis axes[AXES];	/* the innermost first */
+	struct axis axes[AXES]; /* the innermost first */
 };
 
 static bool broadcast_ok(uint32_t a, uint32_t b, uint32_t out)
@@ -48,15 +48,15 @@ static bool binary_check(const struct uc_op_shapes *s)
 static void merge_axes(struct binary *bin, const struct uc_tensor *x,
 		       const struct uc_tensor *y, const struct uc_tensor *out)
 {
-	const size_t x_size[AXES] = { x->c, x->w, x->h, x->n };
-	const size_t y_size[AXES] = { y->c, y->w, y->h, y->n };
-	const size_t size[AXES] = { out->c, out->w, out->h, out->n };
+	const size_t x_size[AXES] = {x->c, x->w, x->h, x->n};
+	const size_t y_size[AXES] = {y->c, y->w, y->h, y->n};
+	const size_t size[AXES] = {out->c, out->w, out->h, out->n};
 	size_t x_step = 1;
 	size_t y_step = 1;
 	size_t count = 0;
 
 	for (size_t i = 0; i < AXES; i++)
-		bin->axes[i] = (struct axis){ 1, 1, 1 };
+		bin->axes[i] = (struct axis){1, 1, 1};
 	for (size_t i = 0; i < AXES; i++) {
 		struct axis *last = count ? &bin->axes[count - 1] : NULL;
 		struct axis axis = {
@@ -118,7 +118,7 @@ static bool run_short_rows(const struct binary *bin, const float *x,
 {
 	const struct axis *row = &bin->axes[0];
 	const struct axis *rows = &bin->axes[1];
-	float pattern[PATTERN] = { 0 };
+	float pattern[PATTERN] = {0};
 	bool x_repeats = !rows->x_stride;
 	size_t moving = x_repeats ? rows->y_stride : rows->x_stride;
 	size_t standing = x_repeats ? rows->x_stride : rows->y_stride;
@@ -149,10 +149,10 @@ static void run_axes(const struct binary *bin, const float *x, const float *y,
 
 	for (size_t i = 0; i < axes[3].size; i++) {
 		for (size_t j = 0; j < axes[2].size; j++) {
-			const float *xj = x + i * axes[3].x_stride +
-					  j * axes[2].x_stride;
-			const float *yj = y + i * axes[3].y_stride +
-					  j * axes[2].y_stride;
+			const float *xj =
+				x + i * axes[3].x_stride + j * axes[2].x_stride;
+			const float *yj =
+				y + i * axes[3].y_stride + j * axes[2].y_stride;
 
 			if (axes[1].size > 1 &&
 			    run_short_rows(bin, xj, yj, out)) {
@@ -171,13 +171,12 @@ static void run_axes(const struct binary *bin, const float *x, const float *y,
 static void binary_run(const struct uc_op_step *step,
 		       const struct uc_binary_kernel *kernel)
 {
-	static const struct uc_tensor scalar = { .n = 1, .h = 1, .w = 1,
-						 .c = 1 };
+	static const struct uc_tensor scalar = {.n = 1, .h = 1, .w = 1, .c = 1};
 	const struct uc_op *op = step->s.op;
 	bool is_scalar = op->flags & UC_OP_FLAG_SCALAR_OPERAND;
 	const struct uc_tensor *b = is_scalar ? &scalar : step->s.b;
 	const float *b_data = is_scalar ? &op->alpha : step->b;
-	struct binary bin = { .kernel = kernel, .op = op };
+	struct binary bin = {.kernel = kernel, .op = op};
 
 	if (op->flags & UC_OP_FLAG_REVERSED) {
 		merge_axes(&bin, b, step->s.a, step->s.out);
@@ -188,18 +187,18 @@ static void binary_run(const struct uc_op_step *step,
 	}
 }
 
-#define BINARY_OP(name, op_code) \
-	static void name##_run(const struct uc_op_step *step) \
-	{ \
-		binary_run(step, &uc_kernels.name); \
-	} \
-	const struct uc_op_type uc_op_##name = { \
-		.code = op_code, \
-		.elementwise = true, \
-		.check = binary_check, \
-		.panels = uc_op_no_panels, \
-		.scratch = uc_op_no_scratch, \
-		.run = name##_run, \
+#define BINARY_OP(name, op_code)                                               \
+	static void name##_run(const struct uc_op_step *step)                  \
+	{                                                                      \
+		binary_run(step, &uc_kernels.name);                            \
+	}                                                                      \
+	const struct uc_op_type uc_op_##name = {                               \
+		.code = op_code,                                               \
+		.elementwise = true,                                           \
+		.check = binary_check,                                         \
+		.panels = uc_op_no_panels,                                     \
+		.scratch = uc_op_no_scratch,                                   \
+		.run = name##_run,                                             \
 	}
 
 BINARY_OP(add, UC_OP_ADD);

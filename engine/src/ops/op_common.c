@@ -100,9 +100,9 @@ bool uc_op_window_ok(const struct uc_op *op)
 {
 	return op->kernel_h && op->kernel_h <= UC_MAX_KERNEL_SIZE &&
 	       op->kernel_w && op->kernel_w <= UC_MAX_KERNEL_SIZE &&
-	       op->stride_h && op->stride_h <= UC_MAX_STRIDE &&
-	       op->stride_w && op->stride_w <= UC_MAX_STRIDE &&
-	       op->dilation_h && op->dilation_w;
+	       op->stride_h && op->stride_h <= UC_MAX_STRIDE && op->stride_w &&
+	       op->stride_w <= UC_MAX_STRIDE && op->dilation_h &&
+	       op->dilation_w;
 }
 
 uint64_t uc_op_conv_size(uint32_t in, uint32_t pad_a, uint32_t pad_b,

@@ -15,21 +15,18 @@ static bool constant_check(const struct uc_op_shapes *s)
 }
 
 /* The planner chooses the size of a panel. */
-static void constant_panels(const struct uc_op_shapes *s,
-			    uint64_t *panel_bytes, uint64_t *panel_count)
+static void constant_panels(const struct uc_op_shapes *s, uint64_t *panel_bytes,
+			    uint64_t *panel_count)
 {
 	*panel_bytes = s->op->panel_bytes;
-	*panel_count = uc_op_ceil_div(tensor_bytes(s->out),
-				      s->op->panel_bytes);
+	*panel_count = uc_op_ceil_div(tensor_bytes(s->out), s->op->panel_bytes);
 }
 
 static void constant_run(const struct uc_op_step *step)
 {
 	uint64_t size = tensor_bytes(step->s.out);
-	uint64_t offset = (uint64_t)step->first_panel *
-			  step->s.op->panel_bytes;
-	uint64_t bytes = (uint64_t)step->panel_count *
-			 step->s.op->panel_bytes;
+	uint64_t offset = (uint64_t)step->first_panel * step->s.op->panel_bytes;
+	uint64_t bytes = (uint64_t)step->panel_count * step->s.op->panel_bytes;
 	float *out = step->out + offset / sizeof(float);
 
 	if (bytes > size - offset)

@@ -44,8 +44,8 @@ static bool dwconv2d_check(const struct uc_op_shapes *s)
 					    op->stride_w, op->dilation_w);
 }
 
-static void dwconv2d_panels(const struct uc_op_shapes *s,
-			    uint64_t *panel_bytes, uint64_t *panel_count)
+static void dwconv2d_panels(const struct uc_op_shapes *s, uint64_t *panel_bytes,
+			    uint64_t *panel_count)
 {
 	*panel_bytes = UC_PANEL_CHANNEL_BYTES * (1 + kernel_of(s->op)->slots);
 	*panel_count = uc_op_ceil_div(s->out->c, UC_PANEL_CHANNELS);
@@ -83,9 +83,10 @@ static void build_table(const struct dwconv *dw, const float *image,
 			int64_t x = first_x;
 
 			for (int64_t kx = 0; kx < win->kernel_w; kx++) {
-				*slot++ = row_in && x >= 0 && x < win->in_w ?
-					image + (y * win->in_w + x) *
-						win->in_c : dw->zero;
+				*slot++ = row_in && x >= 0 && x < win->in_w
+						  ? image + (y * win->in_w +
+							     x) * win->in_c
+						  : dw->zero;
 				x += win->dilation_w;
 			}
 			y += win->dilation_h;
@@ -112,7 +113,7 @@ static void dwconv2d_run(const struct uc_op_step *step)
 	size_t out_c = step->s.out->c;
 	int64_t row_bytes = win->in_w * win->in_c * (int64_t)sizeof(float);
 	int64_t last_y = win->in_h - (win->kernel_h - 1) * win->dilation_h;
-	int64_t built_row = -1;	/* input row, of all images, of the table */
+	int64_t built_row = -1; /* input row, of all images, of the table */
 	float *out = step->out + channel;
 
 	if (channels > out_c - channel)
@@ -120,8 +121,8 @@ static void dwconv2d_run(const struct uc_op_step *step)
 	__builtin_memset(step->scratch + table_bytes(&step->s), 0,
 			 zero_bytes(&step->s));
 	for (int64_t n = 0; n < win->in_n; n++) {
-		const float *image = step->a +
-				     n * win->in_h * win->in_w * win->in_c;
+		const float *image =
+			step->a + n * win->in_h * win->in_w * win->in_c;
 
 		for (int64_t oy = 0; oy < win->out_h; oy++) {
 			int64_t y = oy * win->stride_h - win->pad_top;
@@ -130,16 +131,15 @@ static void dwconv2d_run(const struct uc_op_step *step)
 			size_t offset = channel * sizeof(float);
 
 			if (inside && built_row >= 0) {
-				offset += (size_t)((row - built_row) *
-						   row_bytes);
+				offset +=
+					(size_t)((row - built_row) * row_bytes);
 			} else {
 				build_table(&dw, image, y);
 				built_row = inside ? row : -1;
 			}
 			kernel->run(channels, (size_t)win->out_w, dw.table,
 				    (const float *)(const void *)step->panels,
-				    out,
-				    (intptr_t)(dw.slots * sizeof(float *)),
+				    out, (intptr_t)(dw.slots * sizeof(float *)),
 				    (out_c - channels) * sizeof(float), offset,
 				    dw.zero, &act);
 			out += (size_t)win->out_w * out_c;

@@ -8,8 +8,7 @@ static bool fully_connected_check(const struct uc_op_shapes *s)
 }
 
 static void fully_connected_panels(const struct uc_op_shapes *s,
-				   uint64_t *panel_bytes,
-				   uint64_t *panel_count)
+				   uint64_t *panel_bytes, uint64_t *panel_count)
 {
 	*panel_bytes = UC_PANEL_CHANNEL_BYTES * (1 + (uint64_t)s->a->c);
 	*panel_count = uc_op_ceil_div(s->out->c, UC_PANEL_CHANNELS);

@@ -35,10 +35,9 @@ static void global_average_pool_run(const struct uc_op_step *step)
 
 		/* The kernel adds to what is there. */
 		__builtin_memset(out, 0, channels * sizeof(float));
-		uc_kernels.column_sum(rows, channels,
-				      step->a + n * rows * channels,
-				      channels * sizeof(float), zero, out,
-				      &scale);
+		uc_kernels.column_sum(
+			rows, channels, step->a + n * rows * channels,
+			channels * sizeof(float), zero, out, &scale);
 	}
 	uc_op_apply_act(step->s.op, step->out, uc_op_elements(step->s.out));
 }

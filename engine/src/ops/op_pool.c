@@ -6,14 +6,14 @@
  */
 #include "uc_ops.h"
 
-#define FIRST_PASS 9	/* taps that a kernel takes at first */
-#define NEXT_PASS 8	/* and then */
+#define FIRST_PASS 9 /* taps that a kernel takes at first */
+#define NEXT_PASS 8  /* and then */
 
 struct pool {
 	struct uc_op_window win;
 	bool average;
 	bool count_pad;
-	int64_t padded_h, padded_w;	/* where padding ends */
+	int64_t padded_h, padded_w; /* where padding ends */
 	const float **table;
 	float *buffer;
 	float *zero;
@@ -44,8 +44,8 @@ static bool pool_check(const struct uc_op_shapes *s)
 {
 	const struct uc_op *op = s->op;
 
-	if (!uc_op_unary_ok(s) || !uc_op_window_ok(op) ||
-	    op->dilation_h != 1 || op->dilation_w != 1)
+	if (!uc_op_unary_ok(s) || !uc_op_window_ok(op) || op->dilation_h != 1 ||
+	    op->dilation_w != 1)
 		return false;
 	return s->out->n == s->a->n && s->out->c == s->a->c &&
 	       size_ok(s->out->h, s->a->h, op->pad_top, op->pad_bottom,
@@ -117,9 +117,10 @@ static void build_table(const struct pool *pl, const float *image,
 				int64_t x = nearest(first_x + kx, win->in_w);
 				bool in = row_in && x == first_x + kx;
 
-				*slot++ = in || !pl->average ?
-					image + (y * win->in_w + x) *
-						win->in_c : pl->zero;
+				*slot++ = in || !pl->average
+						  ? image + (y * win->in_w +
+							     x) * win->in_c
+						  : pl->zero;
 			}
 		}
 	}
@@ -134,8 +135,8 @@ static void build_multipliers(const struct pool *pl, int64_t first_y)
 	for (int64_t ox = 0; ox < win->out_w; ox++) {
 		int64_t first_x = ox * win->stride_w - win->pad_left;
 		int64_t from_x = pl->count_pad ? first_x : 0;
-		int64_t wide = overlap(first_x, win->kernel_w, from_x,
-				       pl->padded_w);
+		int64_t wide =
+			overlap(first_x, win->kernel_w, from_x, pl->padded_w);
 
 		pl->multiplier[ox] = 1.0f / (float)(high * wide);
 	}
@@ -148,8 +149,10 @@ static void run_row(const struct pool *pl, size_t offset, float *out,
 	size_t taps = (size_t)(win->kernel_h * win->kernel_w);
 	size_t pixels = (size_t)win->out_w;
 	size_t channels = (size_t)win->in_c;
-	size_t passes = taps <= FIRST_PASS ? 0 :
-			(taps - FIRST_PASS + NEXT_PASS - 1) / NEXT_PASS;
+	size_t passes =
+		taps <= FIRST_PASS
+			? 0
+			: (taps - FIRST_PASS + NEXT_PASS - 1) / NEXT_PASS;
 	size_t taken = FIRST_PASS + NEXT_PASS * passes;
 
 	if (!pl->average) {
@@ -163,11 +166,10 @@ static void run_row(const struct pool *pl, size_t offset, float *out,
 				   taps * sizeof(float *), 0, act);
 	} else {
 		/* The last pass leaves the pointer where it began. */
-		uc_kernels.avgpool_multipass(pixels, taps, channels,
-					     pl->table, offset, pl->zero,
-					     pl->multiplier, pl->buffer, out,
-					     (taps - (taken - NEXT_PASS)) *
-						     sizeof(float *), 0, act);
+		uc_kernels.avgpool_multipass(
+			pixels, taps, channels, pl->table, offset, pl->zero,
+			pl->multiplier, pl->buffer, out,
+			(taps - (taken - NEXT_PASS)) * sizeof(float *), 0, act);
 	}
 }
 
@@ -198,8 +200,8 @@ static void pool_run(const struct uc_op_step *step, bool average)
 	pl.multiplier = (float *)(void *)scratch;
 
 	for (int64_t n = 0; n < win->in_n; n++) {
-		const float *image = step->a +
-				     n * win->in_h * win->in_w * win->in_c;
+		const float *image =
+			step->a + n * win->in_h * win->in_w * win->in_c;
 
 		for (int64_t oy = 0; oy < win->out_h; oy++) {
 			int64_t y = oy * win->stride_h - win->pad_top;
@@ -208,8 +210,8 @@ static void pool_run(const struct uc_op_step *step, bool average)
 			size_t offset = 0;
 
 			if (inside && built_row >= 0) {
-				offset = (size_t)((row - built_row) *
-						  row_bytes);
+				offset =
+					(size_t)((row - built_row) * row_bytes);
 			} else {
 				build_table(&pl, image, y);
 				build_multipliers(&pl, y);

@@ -9,7 +9,7 @@
 
 struct axis {
 	size_t size;
-	size_t in_stride;	/* in elements, as all strides here */
+	size_t in_stride; /* in elements, as all strides here */
 	size_t out_stride;
 };
 
@@ -19,9 +19,8 @@ static bool transpose_check(const struct uc_op_shapes *s)
 
 	if (!uc_op_unary_ok(s))
 		return false;
-	const uint32_t in[AXES] = { s->a->n, s->a->h, s->a->w, s->a->c };
-	const uint32_t out[AXES] = { s->out->n, s->out->h, s->out->w,
-				     s->out->c };
+	const uint32_t in[AXES] = {s->a->n, s->a->h, s->a->w, s->a->c};
+	const uint32_t out[AXES] = {s->out->n, s->out->h, s->out->w, s->out->c};
 
 	for (size_t i = 0; i < AXES; i++) {
 		uint16_t from = s->op->permutation[i];
@@ -38,9 +37,9 @@ static bool transpose_check(const struct uc_op_shapes *s)
 static size_t merge_axes(const struct uc_op_step *step, struct axis *axes)
 {
 	const struct uc_tensor *a = step->s.a;
-	const size_t size[AXES] = { a->n, a->h, a->w, a->c };
-	const size_t stride[AXES] = { (size_t)a->h * a->w * a->c,
-				      (size_t)a->w * a->c, a->c, 1 };
+	const size_t size[AXES] = {a->n, a->h, a->w, a->c};
+	const size_t stride[AXES] = {(size_t)a->h * a->w * a->c,
+				     (size_t)a->w * a->c, a->c, 1};
 	size_t count = 0;
 	size_t out_stride = 1;
 
@@ -61,7 +60,7 @@ static size_t merge_axes(const struct uc_op_step *step, struct axis *axes)
 		out_stride *= size[from];
 	}
 	if (!count) {
-		axes[0] = (struct axis){ 1, 1, 1 };
+		axes[0] = (struct axis){1, 1, 1};
 		count = 1;
 	}
 	return count;
@@ -92,11 +91,13 @@ static void run_block(const float *in, float *out, const struct axis *last,
 
 static void transpose_run(const struct uc_op_step *step)
 {
-	struct axis axes[AXES] = { 0 };
+	struct axis axes[AXES] = {0};
 	size_t count = merge_axes(step, axes);
 	size_t contiguous = find_contiguous(axes, count);
 	struct axis loops[AXES - 1] = {
-		{ 1, 0, 0 }, { 1, 0, 0 }, { 1, 0, 0 },
+		{1, 0, 0},
+		{1, 0, 0},
+		{1, 0, 0},
 	};
 	size_t depth = 0;
 
@@ -112,8 +113,7 @@ static void transpose_run(const struct uc_op_step *step)
 				     j * loops[1].out_stride;
 
 			for (size_t k = 0; k < loops[0].size; k++) {
-				run_block(in, out, &axes[0],
-					  &axes[contiguous]);
+				run_block(in, out, &axes[0], &axes[contiguous]);
 				in += loops[0].in_stride;
 				out += loops[0].out_stride;
 			}

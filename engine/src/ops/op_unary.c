@@ -2,7 +2,7 @@
 /* CLAMP, HARD_SIGMOID, HARD_SWISH. All may run in place. */
 #include "uc_ops.h"
 
-#define SIGMOID_ROW 64	/* floats to a call of a kernel that works by rows */
+#define SIGMOID_ROW 64 /* floats to a call of a kernel that works by rows */
 
 /* With other dimensions of as many elements it reshapes. */
 static bool clamp_check(const struct uc_op_shapes *s)
@@ -15,6 +15,9 @@ static void clamp_run(const struct uc_op_step *step)
 {
 	struct uc_minmax act = uc_op_act(step->s.op);
 
+	/* A reshape in place. */
+	if (step->a == step->out && !uc_op_has_act(step->s.op))
+		return;
 	uc_kernels.clamp(uc_op_elements(step->s.a) * sizeof(float), step->a,
 			 step->out, &act);
 }
@@ -31,8 +34,7 @@ const struct uc_op_type uc_op_clamp = {
 static bool hard_sigmoid_check(const struct uc_op_shapes *s)
 {
 	/* False for NaN; an infinite slope has no meaning at 0. */
-	return uc_op_elementwise_ok(s) &&
-	       s->op->alpha - s->op->alpha == 0.0f &&
+	return uc_op_elementwise_ok(s) && s->op->alpha - s->op->alpha == 0.0f &&
 	       s->op->beta - s->op->beta == 0.0f;
 }
 
@@ -52,7 +54,7 @@ static void hard_sigmoid_run(const struct uc_op_step *step)
 		.max = clamp_one(1.0f, fused),
 	};
 
-	float weights[2 * SIGMOID_ROW] = { 0 };
+	float weights[2 * SIGMOID_ROW] = {0};
 	size_t count = uc_op_elements(step->s.a);
 	size_t done = count / SIGMOID_ROW * SIGMOID_ROW;
 	size_t row_bytes = SIGMOID_ROW * sizeof(float);
@@ -65,9 +67,8 @@ static void hard_sigmoid_run(const struct uc_op_step *step)
 				      &act);
 	if (count > done)
 		uc_kernels.scale_bias(1, (count - done) * sizeof(float),
-				      step->a + done,
-				      row_bytes, weights, step->out + done,
-				      row_bytes, &act);
+				      step->a + done, row_bytes, weights,
+				      step->out + done, row_bytes, &act);
 }
 
 const struct uc_op_type uc_op_hard_sigmoid = {

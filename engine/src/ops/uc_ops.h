@@ -54,7 +54,7 @@ static inline size_t uc_op_elements(const struct uc_tensor *t)
 
 static inline struct uc_minmax uc_op_act(const struct uc_op *op)
 {
-	struct uc_minmax act = { .min = op->act_min, .max = op->act_max };
+	struct uc_minmax act = {.min = op->act_min, .max = op->act_max};
 
 	return act;
 }

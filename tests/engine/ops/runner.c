@@ -32,10 +32,10 @@ struct request {
 	uint32_t a[4], b[4], out[4];
 	uint32_t code, flags;
 	float act_min, act_max, alpha, beta;
-	uint32_t window[10];	/* kernel_h ... pad_right */
+	uint32_t window[10]; /* kernel_h ... pad_right */
 	uint32_t groups;
 	uint32_t permutation[4];
-	uint32_t panel_bytes;	/* what CONSTANT asks for */
+	uint32_t panel_bytes; /* what CONSTANT asks for */
 	uint32_t weights_bytes;
 	uint32_t step_count;
 	uint32_t repeat;
@@ -80,8 +80,8 @@ static struct buffer *make_buffer(size_t len)
 	buf->map_len = need + page;
 	buf->map = mmap(NULL, buf->map_len, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (buf->map == MAP_FAILED || mprotect(buf->map + need, page,
-					       PROT_NONE))
+	if (buf->map == MAP_FAILED ||
+	    mprotect(buf->map + need, page, PROT_NONE))
 		die("no memory");
 	buf->data = buf->map + need - UC_ARENA_SLACK_BYTES - len;
 	buf->len = len;
@@ -153,6 +153,15 @@ static struct uc_op op_of(const struct request *rq)
 	return op;
 }
 
+/* The marks are for insn_count.c. */
+static void run_marked(const struct uc_op_type *type,
+		       const struct uc_op_step *step)
+{
+	(void)getppid();
+	type->run(step);
+	(void)getppid();
+}
+
 static void run_steps(const struct uc_op_type *type, struct uc_op_step *step,
 		      const uint8_t *weights, const uint32_t *steps,
 		      uint32_t step_count, size_t panel_bytes)
@@ -167,7 +176,7 @@ static void run_steps(const struct uc_op_type *type, struct uc_op_step *step,
 		step->panels = window->data;
 		step->first_panel = first;
 		step->panel_count = steps[i];
-		type->run(step);
+		run_marked(type, step);
 		first += steps[i];
 		buffer_count--;
 		munmap(window->map, window->map_len);
@@ -196,8 +205,8 @@ static void serve(const struct request *rq)
 		.out = &out,
 	};
 	const struct uc_op_type *type = uc_op_find(op.code);
-	struct answer_head head = { 0 };
-	struct uc_op_step step = { .s = shapes };
+	struct answer_head head = {0};
+	struct uc_op_step step = {.s = shapes};
 	uint32_t *steps = calloc(rq->step_count + 1, sizeof(*steps));
 	struct buffer *buf_a = NULL, *buf_b = NULL, *weights = NULL;
 	struct buffer *out_buf = NULL, *scratch = NULL;
@@ -228,8 +237,9 @@ static void serve(const struct request *rq)
 	weights = make_buffer(rq->weights_bytes);
 	read_all(weights->data, weights->len);
 	scratch = make_buffer((head.scratch_bytes + 63) & ~63ULL);
-	out_buf = rq->mode == OVER_A ? buf_a :
-		  rq->mode == OVER_B ? buf_b : make_buffer(out.bytes);
+	out_buf = rq->mode == OVER_A   ? buf_a
+		  : rq->mode == OVER_B ? buf_b
+				       : make_buffer(out.bytes);
 	step.a = (const float *)(const void *)buf_a->data;
 	step.b = (const float *)(const void *)buf_b->data;
 	step.out = (float *)(void *)out_buf->data;
@@ -238,14 +248,12 @@ static void serve(const struct request *rq)
 		head.answer = BAD_WEIGHTS;
 	} else {
 		for (uint32_t i = 0; i < rq->repeat; i++) {
-			(void)getppid();	/* a mark for insn_count.c */
 			if (head.panel_count)
 				run_steps(type, &step, weights->data, steps,
 					  rq->step_count, head.panel_bytes);
 			else
-				type->run(&step);
+				run_marked(type, &step);
 		}
-		(void)getppid();
 		for (size_t i = 0; i < buffer_count; i++) {
 			if (!is_untouched(&buffers[i]))
 				head.answer = WROTE_OUTSIDE;
@@ -259,7 +267,7 @@ static void serve(const struct request *rq)
 
 int main(void)
 {
-	struct request rq = { 0 };
+	struct request rq = {0};
 
 	fprintf(stderr, "kernels: %s\n", uc_kernels.name);
 	while (fread(&rq, sizeof(rq), 1, stdin) == 1) {
