@@ -64,6 +64,7 @@ DEFAULT_MAX_SEALED_BYTES: Final = 1 << 30
 MAX_WAITING: Final = 64
 EXTENSIONS: Final = ["binary_tensor_data", "model_repository", "undercroft"]
 _STOP_SECONDS: Final = 5
+_WARM_UP_SECONDS: Final = 1.0
 _BACKLOG: Final = 128
 
 _log = logging.getLogger("undercroft.agent")
@@ -335,20 +336,22 @@ class Agent:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        self._worker.submit(self._warm_up)
+        for name in self._preload:
+            self._worker.submit(self._load_at_start, name)
+        # Later, so that it does not slow down the start: the first inference
+        # is not to pay for these imports, but neither is the first request.
+        loop = asyncio.get_running_loop()
+        later = loop.call_later(_WARM_UP_SECONDS, self._worker.submit, _warm_up)
         yield
+        later.cancel()
         self._worker.submit(self._pool.close)
         self._worker.shutdown(wait=True)
 
-    def _warm_up(self) -> None:
-        # The first inference is not to pay for these imports.
-        from undercroft._device import client, oip  # noqa: F401
-
-        for name in self._preload:
-            try:
-                self._pool.load(name, evictable=False)
-            except Error as error:
-                _log.error("model %r was not loaded: %s", name, error.diagnostics())
+    def _load_at_start(self, name: str) -> None:
+        try:
+            self._pool.load(name, evictable=False)
+        except Error as error:
+            _log.error("model %r was not loaded: %s", name, error.diagnostics())
 
     def _make_app(self) -> Starlette:
         model = "/v2/models/{model}"
@@ -390,6 +393,10 @@ class Agent:
             exception_handlers=EXCEPTION_HANDLERS,
             lifespan=self._lifespan,
         )
+
+
+def _warm_up() -> None:
+    from undercroft._device import client, oip  # noqa: F401
 
 
 def _describe(infos: Sequence[TensorInfo]) -> list[dict[str, Any]]:
