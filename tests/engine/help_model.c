@@ -171,11 +171,29 @@ static void plan_op(struct help_model *model, struct uc_op *op,
 		program->scratch_bytes = scratch;
 }
 
+void help_place(struct help_model *model)
+{
+	struct uc_program *program = &model->program;
+	uint64_t offset = UC_ENGINE_CONTEXT_BYTES;
+
+	offset += (uint64_t)model->program_pages * program->page_bytes;
+	program->resident_offset = offset;
+	offset += (uint64_t)model->resident_pages * program->page_bytes;
+	program->window_offset = offset;
+	offset = aligned(offset + program->window_bytes);
+	program->scratch_offset = offset;
+	offset = aligned(offset + program->scratch_bytes);
+	for (uint32_t i = 0; i < program->tensor_count; i++) {
+		model->tensors[i].offset = offset;
+		offset = aligned(offset + model->tensors[i].bytes);
+	}
+	program->arena_bytes = offset + UC_ARENA_SLACK_BYTES;
+}
+
 void help_plan(struct help_model *model)
 {
 	struct uc_program *program = &model->program;
 	uint64_t step_bytes = 0;
-	uint64_t offset = UC_ENGINE_CONTEXT_BYTES;
 
 	plan_lives(model);
 	for (uint32_t i = 0; i < program->op_count; i++)
@@ -190,22 +208,10 @@ void help_plan(struct help_model *model)
 		pages_of(program->resident_bytes, program->page_bytes);
 	model->streamed_pages =
 		pages_of(program->stream_bytes, program->page_bytes);
-
-	offset += (uint64_t)model->program_pages * program->page_bytes;
-	program->resident_offset = offset;
-	offset += (uint64_t)model->resident_pages * program->page_bytes;
-	program->window_offset = offset;
 	if (step_bytes != 0)
 		program->window_bytes = step_bytes + program->page_bytes + 64 +
 					model->window_extra;
-	offset = aligned(offset + program->window_bytes);
-	program->scratch_offset = offset;
-	offset = aligned(offset + program->scratch_bytes);
-	for (uint32_t i = 0; i < program->tensor_count; i++) {
-		model->tensors[i].offset = offset;
-		offset = aligned(offset + model->tensors[i].bytes);
-	}
-	program->arena_bytes = offset + UC_ARENA_SLACK_BYTES;
+	help_place(model);
 }
 
 /* ---- encoding ---- */
@@ -307,18 +313,13 @@ static void fill_panel(uint8_t *to, uint32_t bytes, uint32_t state)
 	}
 }
 
-void help_fill(struct help_model *model, uint32_t seed)
+void help_encode(struct help_model *model)
 {
 	const struct uc_program *p = &model->program;
-	uint8_t *tensors = NULL;
-	uint8_t *resident = NULL;
-	uint8_t *stream = NULL;
+	uint8_t *tensors = model->plain + 192;
 
-	free(model->plain);
-	model->plain = calloc(page_count(model), p->page_bytes);
-	CHECK(model->plain);
+	memset(model->plain, 0, (size_t)model->program_pages * p->page_bytes);
 	encode_header(model, model->plain);
-	tensors = model->plain + 192;
 	for (uint32_t i = 0; i < p->tensor_count; i++)
 		encode_tensor(&model->tensors[i],
 			      tensors + i * UC_TENSOR_RECORD_BYTES);
@@ -326,7 +327,18 @@ void help_fill(struct help_model *model, uint32_t seed)
 		encode_op(&model->ops[i],
 			  tensors + p->tensor_count * UC_TENSOR_RECORD_BYTES +
 				  i * UC_OP_RECORD_BYTES);
+}
 
+void help_fill(struct help_model *model, uint32_t seed)
+{
+	const struct uc_program *p = &model->program;
+	uint8_t *resident = NULL;
+	uint8_t *stream = NULL;
+
+	free(model->plain);
+	model->plain = calloc(page_count(model), p->page_bytes);
+	CHECK(model->plain);
+	help_encode(model);
 	resident = model->plain + (size_t)model->program_pages * p->page_bytes;
 	stream = resident + (size_t)model->resident_pages * p->page_bytes;
 	for (uint32_t i = 0; i < p->op_count; i++) {

@@ -50,7 +50,11 @@ struct uc_op *help_op(struct help_model *model, uint16_t code, uint16_t a,
 
 /* Live ranges, weights, places: everything that was not said. */
 void help_plan(struct help_model *model);
-/* Encode the program and make up weights from the seed. */
+/* The last part of it: every tensor gets memory of its own. */
+void help_place(struct help_model *model);
+/* Encode the program into its pages. */
+void help_encode(struct help_model *model);
+/* The same, and make up weights from the seed. */
 void help_fill(struct help_model *model, uint32_t seed);
 /* Encrypt all pages. */
 void help_seal(struct help_model *model);

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The property that matters most: a program that the checker accepts runs
+ * clean, whatever its weights and inputs are. A program is made up from the
+ * fuzzer's bytes, mostly right, then changed at random; what is accepted is
+ * loaded and run twice, with every operator watched. Then it is placed anew,
+ * with memory of its own for every tensor: the answer must be the same to the
+ * bit, so whatever the checker let share memory was right to do so.
+ */
+#include <string.h>
+
+#include "help_check.h"
+#include "help_fuzz.h"
+#include "help_model.h"
+
+#define MAX_ARENA (1U << 19)
+#define MAX_WORK (UINT64_C(1) << 22)
+
+static const uint16_t codes[] = {
+	UC_OP_CONV_2D,
+	UC_OP_CONV_2D,
+	UC_OP_DEPTHWISE_CONV_2D,
+	UC_OP_FULLY_CONNECTED,
+	UC_OP_ADD,
+	UC_OP_SUB,
+	UC_OP_MUL,
+	UC_OP_DIV,
+	UC_OP_CLAMP,
+	UC_OP_HARD_SIGMOID,
+	UC_OP_HARD_SWISH,
+	UC_OP_MAX_POOL_2D,
+	UC_OP_AVERAGE_POOL_2D,
+	UC_OP_GLOBAL_AVERAGE_POOL,
+	UC_OP_SOFTMAX,
+	UC_OP_TRANSPOSE,
+	UC_OP_CONSTANT,
+};
+
+static uint32_t some_dim(struct fuzz_bytes *bytes)
+{
+	return 1 + fuzz_upto(bytes, fuzz_one_in(bytes, 8) ? 70 : 12);
+}
+
+static uint32_t windows(uint32_t in, uint32_t pads, uint32_t kernel,
+			uint32_t stride, uint32_t dilation)
+{
+	uint32_t reach = dilation * (kernel - 1) + 1;
+
+	return in + pads < reach ? 1 : (in + pads - reach) / stride + 1;
+}
+
+static void some_window(struct fuzz_bytes *bytes, struct uc_op *op)
+{
+	bool large = fuzz_one_in(bytes, 16);
+
+	op->kernel_h = (uint16_t)(1 + fuzz_upto(bytes, large ? 9 : 4));
+	op->kernel_w = (uint16_t)(1 + fuzz_upto(bytes, large ? 9 : 4));
+	op->stride_h = (uint16_t)(1 + fuzz_upto(bytes, 2));
+	op->stride_w = (uint16_t)(1 + fuzz_upto(bytes, 2));
+	if (fuzz_one_in(bytes, 4)) {
+		op->dilation_h = (uint16_t)(1 + fuzz_upto(bytes, 2));
+		op->dilation_w = (uint16_t)(1 + fuzz_upto(bytes, 2));
+	}
+	op->pad_top = (uint16_t)fuzz_upto(bytes, op->kernel_h);
+	op->pad_left = (uint16_t)fuzz_upto(bytes, op->kernel_w);
+	op->pad_bottom = (uint16_t)fuzz_upto(bytes, op->kernel_h);
+	op->pad_right = (uint16_t)fuzz_upto(bytes, op->kernel_w);
+}
+
+static uint16_t some_tensor(struct fuzz_bytes *bytes,
+			    const struct help_model *model, uint16_t count)
+{
+	/* The latest ones more often. */
+	uint32_t back = fuzz_upto(bytes, fuzz_one_in(bytes, 3) ? 7 : 1);
+
+	(void)model;
+	return (uint16_t)(count - 1 - back % count);
+}
+
+/* Shapes and attributes that an operator could have; most of them good. */
+static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
+{
+	uint16_t count = model->program.tensor_count;
+	uint16_t code = codes[fuzz_u8(bytes) % (sizeof(codes) / 2)];
+	uint16_t a = some_tensor(bytes, model, count);
+	uint16_t b = UC_NO_TENSOR;
+	struct uc_tensor in = model->tensors[a];
+	struct uc_tensor out = in;
+	struct uc_op op = {.groups = 1};
+	struct uc_op *made = NULL;
+	uint16_t id = 0;
+
+	op.kernel_h = op.kernel_w = op.stride_h = op.stride_w = 1;
+	op.dilation_h = op.dilation_w = 1;
+	switch (code) {
+	case UC_OP_CONV_2D:
+	case UC_OP_DEPTHWISE_CONV_2D:
+		some_window(bytes, &op);
+		if (code == UC_OP_DEPTHWISE_CONV_2D) {
+			op.groups = in.c;
+		} else {
+			op.groups = 1 + fuzz_upto(bytes, 3);
+			if (in.c % op.groups != 0)
+				op.groups = fuzz_one_in(bytes, 2) ? in.c : 1;
+			out.c = op.groups * (1 + fuzz_upto(bytes, 20));
+		}
+		break;
+	case UC_OP_MAX_POOL_2D:
+	case UC_OP_AVERAGE_POOL_2D:
+		some_window(bytes, &op);
+		op.dilation_h = op.dilation_w = 1;
+		if (fuzz_one_in(bytes, 2) && code == UC_OP_AVERAGE_POOL_2D)
+			op.flags = UC_OP_FLAG_COUNT_INCLUDE_PAD;
+		break;
+	case UC_OP_FULLY_CONNECTED:
+		out.c = some_dim(bytes);
+		break;
+	case UC_OP_GLOBAL_AVERAGE_POOL:
+		out.h = out.w = 1;
+		break;
+	case UC_OP_TRANSPOSE: {
+		const uint32_t dims[4] = {in.n, in.h, in.w, in.c};
+		uint32_t *outs[4] = {&out.n, &out.h, &out.w, &out.c};
+		uint32_t turn = fuzz_u8(bytes);
+
+		for (uint32_t i = 0; i < 4; i++)
+			op.permutation[i] = (uint16_t)i;
+		for (uint32_t i = 3; i > 0; i--) {
+			uint32_t j = turn % (i + 1);
+			uint16_t kept = op.permutation[i];
+
+			turn /= i + 1;
+			op.permutation[i] = op.permutation[j];
+			op.permutation[j] = kept;
+		}
+		for (uint32_t i = 0; i < 4; i++)
+			*outs[i] = dims[op.permutation[i]];
+		break;
+	}
+	case UC_OP_CONSTANT:
+		a = UC_NO_TENSOR;
+		out.n = out.h = out.w = 1;
+		out.c = some_dim(bytes);
+		op.panel_bytes = 32U * (1 + fuzz_upto(bytes, 3));
+		break;
+	case UC_OP_ADD:
+	case UC_OP_SUB:
+	case UC_OP_MUL:
+	case UC_OP_DIV:
+		if (fuzz_one_in(bytes, 3)) {
+			op.flags = UC_OP_FLAG_SCALAR_OPERAND;
+		} else {
+			b = some_tensor(bytes, model, count);
+			if (model->tensors[b].n > out.n)
+				out.n = model->tensors[b].n;
+			if (model->tensors[b].h > out.h)
+				out.h = model->tensors[b].h;
+			if (model->tensors[b].w > out.w)
+				out.w = model->tensors[b].w;
+			if (model->tensors[b].c > out.c)
+				out.c = model->tensors[b].c;
+		}
+		if (fuzz_one_in(bytes, 4))
+			op.flags |= UC_OP_FLAG_REVERSED;
+		break;
+	default:
+		break;
+	}
+	if (code != UC_OP_TRANSPOSE && a != UC_NO_TENSOR &&
+	    code != UC_OP_GLOBAL_AVERAGE_POOL && b == UC_NO_TENSOR) {
+		out.h = windows(in.h, (uint32_t)op.pad_top + op.pad_bottom,
+				op.kernel_h, op.stride_h, op.dilation_h);
+		out.w = windows(in.w, (uint32_t)op.pad_left + op.pad_right,
+				op.kernel_w, op.stride_w, op.dilation_w);
+		if (fuzz_one_in(bytes, 16))
+			out.h++;
+	}
+	if ((uint64_t)out.n * out.h * out.w * out.c > MAX_ARENA / 8)
+		return;
+
+	id = help_tensor(model, out.n, out.h, out.w, out.c);
+	made = help_op(model, code, a, b, id);
+	op.code = code;
+	op.input_a = a;
+	op.input_b = b;
+	op.output = id;
+	op.act_min = fuzz_one_in(bytes, 3) ? 0.0f : made->act_min;
+	op.act_max = fuzz_one_in(bytes, 3) ? 6.0f : made->act_max;
+	op.alpha = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
+	op.beta = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
+	*made = op;
+	/* An operator that cannot be has no plan: leave it out. */
+	const struct uc_op_shapes shapes = {
+		.op = made,
+		.a = a == UC_NO_TENSOR ? NULL : &model->tensors[a],
+		.b = b == UC_NO_TENSOR ? NULL : &model->tensors[b],
+		.out = &model->tensors[id],
+	};
+	if (!uc_op_find(code)->check(&shapes)) {
+		model->program.op_count--;
+		model->program.tensor_count--;
+	}
+}
+
+/* Tensors that nobody reads become outputs. */
+static void some_outputs(struct help_model *model)
+{
+	for (uint16_t i = 0; i < model->program.tensor_count; i++) {
+		bool read = false;
+
+		for (uint16_t j = 0; j < model->program.op_count; j++)
+			read = read || model->ops[j].input_a == i ||
+			       model->ops[j].input_b == i;
+		if (!read && model->program.output_count < UC_MAX_IO)
+			help_output(model, i, i % 2);
+	}
+}
+
+/* Some tensors go where others were; whether they may is not our business. */
+static void some_sharing(struct fuzz_bytes *bytes, struct help_model *model)
+{
+	for (uint16_t i = 1; i < model->program.tensor_count; i++) {
+		uint16_t other = some_tensor(bytes, model, i);
+
+		if (fuzz_one_in(bytes, 3))
+			model->tensors[i].offset = model->tensors[other].offset;
+	}
+}
+
+static bool make_model(struct fuzz_bytes *bytes, struct help_model *model)
+{
+	uint32_t inputs = 1 + fuzz_upto(bytes, 1);
+	uint32_t ops = 1 + fuzz_upto(bytes, 6);
+
+	help_init(model);
+	model->resident_percent = fuzz_upto(bytes, 100);
+	model->step_percent = fuzz_upto(bytes, 100);
+	model->window_extra = 64 * fuzz_upto(bytes, 100);
+	for (uint32_t i = 0; i < inputs; i++) {
+		uint32_t n = 1 + fuzz_upto(bytes, 1);
+		uint32_t h = some_dim(bytes);
+		uint32_t w = some_dim(bytes);
+
+		help_input(model, help_tensor(model, n, h, w, some_dim(bytes)),
+			   fuzz_u8(bytes) % 2);
+	}
+	for (uint32_t i = 0; i < ops; i++)
+		some_op(bytes, model);
+	some_outputs(model);
+	if (model->program.op_count == 0)
+		return false;
+	help_plan(model);
+	some_sharing(bytes, model);
+	return model->program.arena_bytes <= MAX_ARENA;
+}
+
+/* Offset and size of the fields of a record that say where and how much. */
+struct field {
+	uint8_t offset;
+	uint8_t bytes;
+};
+
+static const struct field header_fields[] = {
+	{32, 8}, {40, 8}, {48, 8}, {56, 8}, {64, 8}, {72, 8}, {80, 8},
+};
+
+static const struct field tensor_fields[] = {
+	{0, 4},	 {4, 4},  {8, 4},  {12, 4}, {16, 8},
+	{16, 8}, {24, 8}, {32, 2}, {34, 2}, {37, 1},
+};
+
+static const struct field op_fields[] = {
+	{0, 2},	 {2, 2},  {4, 2},  {6, 2},  {8, 2},  {10, 2}, {28, 2},
+	{30, 2}, {32, 2}, {34, 2}, {36, 2}, {38, 2}, {40, 2}, {42, 2},
+	{44, 2}, {46, 2}, {48, 4}, {52, 4}, {56, 4}, {60, 4}, {64, 8},
+	{72, 8}, {80, 4}, {84, 2}, {86, 2}, {88, 2}, {90, 2},
+};
+
+#define PICK(bytes, fields)                                                    \
+	(fields[fuzz_u8(bytes) % (sizeof(fields) / sizeof(fields[0]))])
+
+static void change_field(struct fuzz_bytes *bytes, uint8_t *at, uint32_t len,
+			 const uint8_t *same_elsewhere)
+{
+	static const int32_t steps[] = {1,    -1,    8,	   -8,	 32,
+					-32,  64,    -64,  128,	 -128,
+					1024, -1024, 4096, -4096};
+	uint64_t value = 0;
+	uint32_t kind = fuzz_upto(bytes, 15);
+
+	memcpy(&value, at, len);
+	if (kind < 9)
+		value += (uint64_t)(int64_t)PICK(bytes, steps);
+	else if (kind < 12)
+		memcpy(&value, same_elsewhere, len);
+	else if (kind < 13)
+		value = 0;
+	else if (kind < 14)
+		value /= 2;
+	else if (kind < 15)
+		value = UINT64_MAX - 63;
+	else
+		value = fuzz_u32(bytes);
+	memcpy(at, &value, len);
+}
+
+/* Change some of the encoded program: fields, or any bytes. */
+static void damage(struct fuzz_bytes *bytes, struct help_model *model)
+{
+	const struct uc_program *p = &model->program;
+	uint8_t *tensors = model->plain + 192;
+	uint8_t *ops = tensors + p->tensor_count * UC_TENSOR_RECORD_BYTES;
+	uint32_t changes = fuzz_upto(bytes, 3);
+
+	for (uint32_t i = 0; i < changes; i++) {
+		uint32_t kind = fuzz_upto(bytes, 7);
+		uint32_t one = fuzz_u8(bytes);
+		uint32_t other = fuzz_u8(bytes);
+		struct field field = {0, 0};
+
+		if (kind == 0) {
+			model->plain[fuzz_u16(bytes) % p->program_bytes] =
+				fuzz_u8(bytes);
+		} else if (kind < 3) {
+			field = PICK(bytes, header_fields);
+			change_field(bytes, model->plain + field.offset,
+				     field.bytes,
+				     model->plain +
+					     PICK(bytes, header_fields).offset);
+		} else if (kind < 5) {
+			one = one % p->tensor_count * UC_TENSOR_RECORD_BYTES;
+			other = other % p->tensor_count *
+				UC_TENSOR_RECORD_BYTES;
+			field = PICK(bytes, tensor_fields);
+			change_field(bytes, tensors + one + field.offset,
+				     field.bytes,
+				     tensors + other + field.offset);
+		} else {
+			one = one % p->op_count * UC_OP_RECORD_BYTES;
+			other = other % p->op_count * UC_OP_RECORD_BYTES;
+			field = PICK(bytes, op_fields);
+			change_field(bytes, ops + one + field.offset,
+				     field.bytes, ops + other + field.offset);
+		}
+	}
+}
+
+static uint64_t work_of(const struct uc_program *program)
+{
+	uint64_t work = 0;
+
+	for (uint32_t i = 0; i < program->op_count; i++) {
+		struct uc_op op = {0};
+		struct uc_tensor out = {0};
+		uint64_t panels = 0;
+
+		uc_program_op(program, i, &op);
+		uc_program_tensor(program, op.output, &out);
+		panels = (uint64_t)op.panel_bytes * op.panel_count / 4;
+		work += out.bytes * (1 + (uint64_t)op.kernel_h * op.kernel_w) +
+			panels * out.n * out.h * out.w;
+	}
+	return work;
+}
+
+/* Memory for everything, and a window through which nothing need be moved. */
+static void place_generously(struct help_model *model)
+{
+	struct uc_program *program = &model->program;
+
+	for (uint32_t i = 0; i < program->op_count; i++) {
+		const struct uc_op *op = &model->ops[i];
+		const struct uc_op_shapes shapes = {
+			.op = op,
+			.a = op->input_a == UC_NO_TENSOR
+				     ? NULL
+				     : &model->tensors[op->input_a],
+			.b = op->input_b == UC_NO_TENSOR
+				     ? NULL
+				     : &model->tensors[op->input_b],
+			.out = &model->tensors[op->output],
+		};
+		uint64_t scratch = uc_op_find(op->code)->scratch(&shapes);
+
+		if (program->scratch_bytes < scratch)
+			program->scratch_bytes = scratch;
+	}
+	program->window_bytes =
+		program->stream_bytes + 2 * (uint64_t)program->page_bytes;
+	help_place(model);
+	help_encode(model);
+}
+
+static bool is_worth_running(struct help_model *model,
+			     const struct uc_program_limits *limits)
+{
+	struct uc_program program = {0};
+	uint32_t detail = 0;
+
+	if (uc_program_check(&program, model->plain,
+			     (size_t)model->program_pages * HELP_PAGE_BYTES,
+			     limits, &detail) != UC_ST_OK)
+		return false;
+	if (work_of(&program) > MAX_WORK)
+		return false;
+	/* What the harness reads back is the program as it is now. */
+	model->program = program;
+	for (uint32_t i = 0; i < program.tensor_count; i++)
+		uc_program_tensor(&program, i, &model->tensors[i]);
+	for (uint32_t i = 0; i < program.op_count; i++)
+		uc_program_op(&program, i, &model->ops[i]);
+	for (uint16_t i = 0; i < program.input_count; i++)
+		model->inputs[i] = uc_program_input(&program, i);
+	for (uint16_t i = 0; i < program.output_count; i++)
+		model->outputs[i] = uc_program_output(&program, i);
+	return true;
+}
+
+static float *run(struct help_model *model, uint32_t pages)
+{
+	struct help_device device = {0};
+	float *outputs = calloc(help_output_elements(model), 4);
+
+	CHECK(outputs);
+	help_seal(model);
+	help_device_init(&device, model->program.arena_bytes);
+	help_guard(device.memory, device.len);
+	CHECK_EQUAL(help_open(&device, model), UC_ST_OK);
+	CHECK_EQUAL(help_push_wanted(&device, model, pages), UC_ST_OK);
+	for (uint32_t i = 0; i < 2; i++)
+		help_infer(&device, model, 5, pages, outputs);
+	help_guard(NULL, 0);
+	help_device_free(&device);
+	return outputs;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static struct help_model model;
+	struct fuzz_bytes bytes = {data, len};
+	struct uc_program_limits limits = {.page_bytes = HELP_PAGE_BYTES};
+	uint32_t pages = 0;
+
+	if (!make_model(&bytes, &model))
+		return 0;
+	pages = 1 + fuzz_upto(&bytes, 5);
+	help_fill(&model, fuzz_u32(&bytes));
+	if (fuzz_one_in(&bytes, 4)) {
+		/* Weights need not be numbers. */
+		size_t program = (size_t)model.program_pages * HELP_PAGE_BYTES;
+
+		if (model.program.resident_bytes != 0)
+			memset(model.plain + program, 0xFF,
+			       model.program.resident_bytes);
+		if (model.program.stream_bytes != 0)
+			memset(model.plain + program +
+				       (size_t)model.resident_pages *
+					       HELP_PAGE_BYTES,
+			       0x7F, model.program.stream_bytes);
+	}
+	limits.program_pages = model.program_pages;
+	limits.resident_pages = model.resident_pages;
+	limits.streamed_pages = model.streamed_pages;
+	limits.arena_bytes = model.program.arena_bytes;
+	damage(&bytes, &model);
+	if (is_worth_running(&model, &limits)) {
+		float *outputs = NULL;
+		float *alone = NULL;
+
+		fuzz_count_deep();
+		outputs = run(&model, pages);
+		place_generously(&model);
+		alone = run(&model, 1000);
+		CHECK(memcmp(outputs, alone,
+			     4 * help_output_elements(&model)) == 0);
+		free(outputs);
+		free(alone);
+	}
+	help_free(&model);
+	return 0;
+}

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run every fuzzer for a while and judge the result.
+
+    python tests/fuzz/run.py --seconds 60 [fuzz_program ...]
+
+A fuzzer that finds nothing because it tries nothing is a failure too: each
+must start from at least so many seeds, execute at least so many inputs, and
+get past the checks at least so often ("deep": a program that was accepted and
+run, an answer that was read, a license that was opened). Corpora are kept in
+`build/fuzz/corpus`, findings in `build/fuzz/findings`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from undercroft._build import BUILD, build
+from undercroft._format.header import SealedHeader
+from undercroft._host import require_tools
+from undercroft._spec import SUITE_AES_256_GCM
+from undercroft.errors import Error
+from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
+from undercroft.license import issue
+from undercroft.tensor import TensorInfo
+
+CORPUS = BUILD / "fuzz" / "corpus"
+FINDINGS = BUILD / "fuzz" / "findings"
+
+# The key of the device in fuzz_open.c.
+DEVICE_KEY = bytes([0x44]) * 32
+
+
+@dataclass(frozen=True)
+class Fuzzer:
+    """What is asked of one fuzzer, in so many seconds of a slow machine."""
+
+    longest_bytes: int
+    seeds: int
+    executions_per_second: float
+    deep_per_second: float
+
+
+FUZZERS = {
+    "fuzz_open": Fuzzer(2048, seeds=4, executions_per_second=100, deep_per_second=0.1),
+    "fuzz_program": Fuzzer(600, seeds=50, executions_per_second=30, deep_per_second=10),
+    "fuzz_service": Fuzzer(
+        300, seeds=50, executions_per_second=20, deep_per_second=0.1
+    ),
+}
+
+
+def random_seeds(count: int, length: int) -> list[bytes]:
+    """Return the same bytes at each run: the start of a search, no secret."""
+    source = random.Random(length)
+    return [source.randbytes(length) for _ in range(count)]
+
+
+def open_seeds() -> list[bytes]:
+    """Return sealed headers with licenses that the device in the fuzzer opens."""
+    key = ProviderKey.from_seed(bytes(range(32)))
+    other = ProviderKey.from_seed(bytes(32))
+    public = X25519PrivateKey.from_private_bytes(DEVICE_KEY).public_key()
+    device = DevicePublicKey(public.public_bytes_raw())
+    model_key = ModelKey(model_id=bytes(16), content_key=bytes(range(32)))
+    header = SealedHeader(
+        model_id=model_key.model_id,
+        model_version=3,
+        suite=SUITE_AES_256_GCM,
+        page_bytes=65536,
+        program_pages=1,
+        resident_pages=2,
+        streamed_pages=3,
+        salt=bytes(32),
+        budget_bytes=12 << 20,
+        inputs=(TensorInfo("input", (1, 3, 224, 224)),),
+        outputs=(TensorInfo("output", (1, 1000)), TensorInfo("second", (4,))),
+    )
+    seeds = []
+    for signs_header, signs_license in ((key, key), (key, other)):
+        signed = signs_header.sign_message(header.encode())
+        license_ = issue(
+            model_key=model_key,
+            device=device,
+            signing_key=signs_license,
+            license_id=bytes(16),
+        )
+        for flags in (0, 1):
+            length = len(signed).to_bytes(2, "little")
+            seeds.append(bytes([flags]) + length + signed + license_)
+    return seeds
+
+
+def seed(name: str, fuzzer: Fuzzer, corpus: Path) -> int:
+    """Write a fuzzer's seeds into its corpus; return how many files it has."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    if name == "fuzz_open":
+        seeds = open_seeds()
+    else:
+        seeds = random_seeds(64, fuzzer.longest_bytes // 2)
+    for content in seeds:
+        (corpus / hashlib.sha1(content, usedforsecurity=False).hexdigest()).write_bytes(
+            content
+        )
+    return len(list(corpus.iterdir()))
+
+
+def run(name: str, fuzzer: Fuzzer, folder: Path, seconds: int) -> list[str]:
+    """Run one fuzzer; return what is wrong."""
+    corpus = CORPUS / name
+    findings = FINDINGS / name
+    findings.mkdir(parents=True, exist_ok=True)
+    seeds = seed(name, fuzzer, corpus)
+    done = subprocess.run(
+        [
+            folder / name,
+            f"-max_total_time={seconds}",
+            f"-max_len={fuzzer.longest_bytes}",
+            "-len_control=0",
+            "-timeout=30",
+            "-rss_limit_mb=2048",
+            "-print_final_stats=1",
+            "-verbosity=0",
+            f"-artifact_prefix={findings}/",
+            corpus,
+        ],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env={**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"},
+    )
+    if done.returncode != 0:
+        lines = done.stderr.splitlines()[-60:]
+        return [f"it found a fault, kept in {findings}:", *lines]
+    executions = _number(r"number_of_executed_units:\s*(\d+)", done.stderr)
+    deep = _number(r"^deep: (\d+)", done.stderr)
+    sys.stdout.write(f"{name}: {seeds} seeds, {executions} runs, {deep} of them deep\n")
+    problems = []
+    for what, got, least in (
+        ("seeds", seeds, fuzzer.seeds),
+        ("runs", executions, fuzzer.executions_per_second * seconds),
+        ("deep runs", deep, fuzzer.deep_per_second * seconds),
+    ):
+        if got < least:
+            problems.append(f"{got} {what}, at least {least:.0f} are expected")
+    return problems
+
+
+def _number(pattern: str, text: str) -> int:
+    match = re.search(pattern, text, re.MULTILINE)
+    return int(match[1]) if match else 0
+
+
+def main() -> int:
+    """Run the fuzzers that are named, or all; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="for each fuzzer")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FUZZERS))
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(FUZZERS)
+    if unknown:
+        parser.error(f"no such fuzzer: {', '.join(sorted(unknown))}")
+    try:
+        require_tools(["clang"], purpose="run the fuzzers")
+        folder = build("fuzz")
+    except Error as error:
+        sys.stderr.write(f"{error.diagnostics()}\n")
+        return error.exit_code
+    failed = False
+    for name in arguments.names or sorted(FUZZERS):
+        for problem in run(name, FUZZERS[name], folder, arguments.seconds):
+            sys.stderr.write(f"{name}: {problem}\n")
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
