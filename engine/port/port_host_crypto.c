@@ -45,7 +45,8 @@ bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
 		return false;
 	/* libcrypto takes a NULL key to mean "the key of the last call". */
 	return HMAC(EVP_sha256(), key ? key : &none, (int)key_len, data, len,
-		    mac, &written) != NULL && written == SHA256_BYTES;
+		    mac, &written) != NULL &&
+	       written == SHA256_BYTES;
 }
 
 bool uc_port_ed25519_verify(const uint8_t public_key[32],
@@ -69,7 +70,7 @@ static bool gcm_open(const EVP_CIPHER *cipher, const uint8_t *key,
 		     uint8_t *data, size_t len, const uint8_t *tag)
 {
 	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
-	uint8_t expected[GCM_TAG_BYTES] = { 0 };
+	uint8_t expected[GCM_TAG_BYTES] = {0};
 	int written = 0;
 	bool ok = false;
 
@@ -80,8 +81,8 @@ static bool gcm_open(const EVP_CIPHER *cipher, const uint8_t *key,
 	     (aad_len == 0 || EVP_DecryptUpdate(context, NULL, &written, aad,
 						(int)aad_len) == 1) &&
 	     EVP_DecryptUpdate(context, data, &written, data, (int)len) == 1 &&
-	     EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG,
-				 GCM_TAG_BYTES, expected) == 1 &&
+	     EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, GCM_TAG_BYTES,
+				 expected) == 1 &&
 	     EVP_DecryptFinal_ex(context, data + len, &written) == 1;
 	EVP_CIPHER_CTX_free(context);
 	if (!ok)
@@ -108,13 +109,12 @@ bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
 	return true;
 }
 
-bool uc_port_aead_open(const struct uc_port_aead *aead,
-		       const uint8_t nonce[12], uint8_t *data, size_t len,
-		       const uint8_t tag[16])
+bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
+		       uint8_t *data, size_t len, const uint8_t tag[16])
 {
 	const struct host_aead *host =
 		(const struct host_aead *)(const void *)aead->opaque;
 
-	return gcm_open(EVP_aes_256_gcm(), host->key, nonce, NULL, 0, data,
-			len, tag);
+	return gcm_open(EVP_aes_256_gcm(), host->key, nonce, NULL, 0, data, len,
+			tag);
 }

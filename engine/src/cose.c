@@ -27,11 +27,12 @@ void uc_cose_key_write(enum uc_cose_curve curve,
 		       uint8_t out[UC_COSE_KEY_BYTES])
 {
 	/* {1 (kty): 1 (OKP), -1 (crv): curve, -2 (x): bstr of 32} */
-	const uint8_t start[] = { 0xA3, 0x01, 0x01, 0x20, (uint8_t)curve,
-				  0x21, 0x58, UC_PUBLIC_KEY_BYTES };
+	const uint8_t start[] = {
+		0xA3,		0x01, 0x01, 0x20,
+		(uint8_t)curve, 0x21, 0x58, UC_PUBLIC_KEY_BYTES};
 
-	_Static_assert(sizeof(start) + UC_PUBLIC_KEY_BYTES ==
-		       UC_COSE_KEY_BYTES, "a COSE_Key has one size");
+	_Static_assert(sizeof(start) + UC_PUBLIC_KEY_BYTES == UC_COSE_KEY_BYTES,
+		       "a COSE_Key has one size");
 	memcpy(out, start, sizeof(start));
 	memcpy(out + sizeof(start), public_key, UC_PUBLIC_KEY_BYTES);
 }
@@ -40,7 +41,7 @@ bool uc_cose_key_id(enum uc_cose_curve curve,
 		    const uint8_t public_key[UC_PUBLIC_KEY_BYTES],
 		    uint8_t key_id[UC_KEY_ID_BYTES])
 {
-	uint8_t key[UC_COSE_KEY_BYTES] = { 0 };
+	uint8_t key[UC_COSE_KEY_BYTES] = {0};
 
 	uc_cose_key_write(curve, public_key, key);
 	return uc_port_sha256(key, sizeof(key), key_id);
@@ -49,8 +50,8 @@ bool uc_cose_key_id(enum uc_cose_curve curve,
 bool uc_cose_signed_decode(const uint8_t *data, size_t len,
 			   struct uc_cose_signed *out)
 {
-	struct cose_sign1 message = { 0 };
-	struct provider_bucket bucket = { 0 };
+	struct cose_sign1 message = {0};
+	struct provider_bucket bucket = {0};
 	const struct confirmation *confirmation =
 		&bucket.provider_bucket_key_claims_m.key_claims_confirmation_m;
 	size_t taken = 0;
@@ -77,9 +78,9 @@ bool uc_cose_signed_verify(const struct uc_cose_signed *message)
 {
 	/* The Sig_structure is shorter than the message it is about: it has
 	 * 12 bytes of context where that has 66 of signature. */
-	uint8_t to_be_signed[UC_MAX_HEADER_BYTES] = { 0 };
-	uint8_t key_id[UC_KEY_ID_BYTES] = { 0 };
-	struct uc_writer writer = { 0 };
+	uint8_t to_be_signed[UC_MAX_HEADER_BYTES] = {0};
+	uint8_t key_id[UC_KEY_ID_BYTES] = {0};
+	struct uc_writer writer = {0};
 
 	if (!uc_cose_key_id(UC_COSE_ED25519, message->public_key, key_id) ||
 	    !uc_bytes_equal(key_id, message->key_id, sizeof(key_id)))
@@ -100,7 +101,7 @@ bool uc_cose_signed_verify(const struct uc_cose_signed *message)
 bool uc_cose_wrapped_decode(const uint8_t *data, size_t len,
 			    struct uc_cose_wrapped *out)
 {
-	struct wrapped_key wrapped = { 0 };
+	struct wrapped_key wrapped = {0};
 	size_t taken = 0;
 
 	if (cbor_decode_wrapped_key(data, len, &wrapped, &taken) != 0 ||
@@ -113,8 +114,8 @@ bool uc_cose_wrapped_decode(const uint8_t *data, size_t len,
 	out->ciphertext.data = wrapped.wrapped_key_ciphertext.value;
 	out->ciphertext.len = wrapped.wrapped_key_ciphertext.len;
 	/* The bucket holds the algorithm alone, which has one value. */
-	return cbor_decode_hpke_bucket(out->bucket.data, out->bucket.len,
-				       NULL, &taken) == 0 &&
+	return cbor_decode_hpke_bucket(out->bucket.data, out->bucket.len, NULL,
+				       &taken) == 0 &&
 	       taken == out->bucket.len;
 }
 
@@ -122,8 +123,8 @@ bool uc_cose_wrapped_open(const struct uc_cose_wrapped *wrapped,
 			  const uint8_t public_key[UC_PUBLIC_KEY_BYTES],
 			  uint8_t key[UC_CONTENT_KEY_BYTES])
 {
-	uint8_t aad[32] = { 0 };
-	struct uc_writer writer = { 0 };
+	uint8_t aad[32] = {0};
+	struct uc_writer writer = {0};
 
 	memset(key, 0, UC_CONTENT_KEY_BYTES);
 	/* Enc_structure: ["Encrypt0", protected, external_aad (empty)] */
@@ -136,7 +137,7 @@ bool uc_cose_wrapped_open(const struct uc_cose_wrapped *wrapped,
 	return writer.ok &&
 	       wrapped->ciphertext.len ==
 		       UC_CONTENT_KEY_BYTES + UC_HPKE_TAG_BYTES &&
-	       uc_hpke_open(wrapped->encapsulated_key, public_key, NULL, 0,
-			    aad, writer.len, wrapped->ciphertext.data,
+	       uc_hpke_open(wrapped->encapsulated_key, public_key, NULL, 0, aad,
+			    writer.len, wrapped->ciphertext.data,
 			    wrapped->ciphertext.len, key);
 }

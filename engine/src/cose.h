@@ -13,9 +13,9 @@
 
 #include "uc_spec.h"
 
-#define UC_PUBLIC_KEY_BYTES 32	/* Ed25519 and X25519 */
+#define UC_PUBLIC_KEY_BYTES 32 /* Ed25519 and X25519 */
 #define UC_SIGNATURE_BYTES 64
-#define UC_COSE_KEY_BYTES 40	/* a COSE_Key of one of the two */
+#define UC_COSE_KEY_BYTES 40 /* a COSE_Key of one of the two */
 
 struct uc_bytes {
 	const uint8_t *data;
@@ -23,10 +23,10 @@ struct uc_bytes {
 };
 
 struct uc_cose_signed {
-	struct uc_bytes bucket;		/* the protected bucket, encoded */
+	struct uc_bytes bucket; /* the protected bucket, encoded */
 	struct uc_bytes payload;
-	const uint8_t *key_id;		/* as claimed, UC_KEY_ID_BYTES */
-	const uint8_t *public_key;	/* as claimed, UC_PUBLIC_KEY_BYTES */
+	const uint8_t *key_id;	   /* as claimed, UC_KEY_ID_BYTES */
+	const uint8_t *public_key; /* as claimed, UC_PUBLIC_KEY_BYTES */
 	const uint8_t *signature;
 };
 
@@ -55,8 +55,8 @@ bool uc_cose_signed_verify(const struct uc_cose_signed *message);
 
 struct uc_cose_wrapped {
 	struct uc_bytes bucket;
-	const uint8_t *encapsulated_key;	/* UC_PUBLIC_KEY_BYTES */
-	struct uc_bytes ciphertext;		/* with its tag */
+	const uint8_t *encapsulated_key; /* UC_PUBLIC_KEY_BYTES */
+	struct uc_bytes ciphertext;	 /* with its tag */
 };
 
 bool uc_cose_wrapped_decode(const uint8_t *data, size_t len,

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UC_HKDF_BYTES 32	/* SHA-256 */
+#define UC_HKDF_BYTES 32 /* SHA-256 */
 #define UC_HKDF_MAX_INFO 255
 
 /* salt: 32 bytes; NULL is the salt of 32 zero bytes that RFC 5869 takes when

@@ -7,8 +7,8 @@
 #include "uc_port.h"
 #include "writer.h"
 
-#define KEY_BYTES 16	/* Nk of AES-128-GCM */
-#define NONCE_BYTES 12	/* Nn */
+#define KEY_BYTES 16   /* Nk of AES-128-GCM */
+#define NONCE_BYTES 12 /* Nn */
 #define MODE_BASE 0
 
 struct suite_id {
@@ -17,19 +17,18 @@ struct suite_id {
 };
 
 /* RFC 9180, section 4.1: "KEM" || DHKEM(X25519, HKDF-SHA256). */
-static const struct suite_id kem_suite = { { 'K', 'E', 'M', 0x00, 0x20 }, 5 };
+static const struct suite_id kem_suite = {{'K', 'E', 'M', 0x00, 0x20}, 5};
 /* Section 5.1: "HPKE" || KEM || HKDF-SHA256 || AES-128-GCM. */
 static const struct suite_id hpke_suite = {
-	{ 'H', 'P', 'K', 'E', 0x00, 0x20, 0x00, 0x01, 0x00, 0x01 }, 10
-};
+	{'H', 'P', 'K', 'E', 0x00, 0x20, 0x00, 0x01, 0x00, 0x01}, 10};
 
 /* Section 4, LabeledExtract. */
 static bool labeled_extract(const struct suite_id *suite, const uint8_t *salt,
 			    const char *label, const uint8_t *ikm,
 			    size_t ikm_len, uint8_t prk[UC_HKDF_BYTES])
 {
-	uint8_t labeled[UC_HPKE_MAX_INFO + 32] = { 0 };
-	struct uc_writer writer = { 0 };
+	uint8_t labeled[UC_HPKE_MAX_INFO + 32] = {0};
+	struct uc_writer writer = {0};
 	bool ok = false;
 
 	uc_writer_init(&writer, labeled, sizeof(labeled));
@@ -48,19 +47,18 @@ static bool labeled_expand(const struct suite_id *suite,
 			   const uint8_t *info, size_t info_len, uint8_t *out,
 			   size_t len)
 {
-	uint8_t labeled[128] = { 0 };
-	struct uc_writer writer = { 0 };
+	uint8_t labeled[128] = {0};
+	struct uc_writer writer = {0};
 	bool ok = false;
 
 	uc_writer_init(&writer, labeled, sizeof(labeled));
-	uc_writer_byte(&writer, 0);	/* I2OSP(len, 2), len is below 256 */
+	uc_writer_byte(&writer, 0); /* I2OSP(len, 2), len is below 256 */
 	uc_writer_byte(&writer, (uint8_t)len);
 	uc_writer_text(&writer, "HPKE-v1");
 	uc_writer_bytes(&writer, suite->bytes, suite->len);
 	uc_writer_text(&writer, label);
 	uc_writer_bytes(&writer, info, info_len);
-	ok = writer.ok &&
-	     uc_hkdf_expand(prk, labeled, writer.len, out, len);
+	ok = writer.ok && uc_hkdf_expand(prk, labeled, writer.len, out, len);
 	uc_port_wipe(labeled, sizeof(labeled));
 	return ok;
 }
@@ -70,9 +68,9 @@ static bool decapsulate(const uint8_t enc[UC_HPKE_KEY_BYTES],
 			const uint8_t public_key[UC_HPKE_KEY_BYTES],
 			uint8_t shared_secret[UC_HKDF_BYTES])
 {
-	uint8_t kem_context[2 * UC_HPKE_KEY_BYTES] = { 0 };
-	uint8_t dh[UC_HPKE_KEY_BYTES] = { 0 };
-	uint8_t prk[UC_HKDF_BYTES] = { 0 };
+	uint8_t kem_context[2 * UC_HPKE_KEY_BYTES] = {0};
+	uint8_t dh[UC_HPKE_KEY_BYTES] = {0};
+	uint8_t prk[UC_HKDF_BYTES] = {0};
 	bool ok = false;
 
 	memcpy(kem_context, enc, UC_HPKE_KEY_BYTES);
@@ -92,8 +90,8 @@ static bool key_schedule(const uint8_t shared_secret[UC_HKDF_BYTES],
 			 const uint8_t *info, size_t info_len,
 			 uint8_t key[KEY_BYTES], uint8_t nonce[NONCE_BYTES])
 {
-	uint8_t context[1 + 2 * UC_HKDF_BYTES] = { MODE_BASE };
-	uint8_t secret[UC_HKDF_BYTES] = { 0 };
+	uint8_t context[1 + 2 * UC_HKDF_BYTES] = {MODE_BASE};
+	uint8_t secret[UC_HKDF_BYTES] = {0};
 	bool ok = false;
 
 	ok = labeled_extract(&hpke_suite, NULL, "psk_id_hash", NULL, 0,
@@ -112,14 +110,13 @@ static bool key_schedule(const uint8_t shared_secret[UC_HKDF_BYTES],
 
 bool uc_hpke_open(const uint8_t enc[UC_HPKE_KEY_BYTES],
 		  const uint8_t public_key[UC_HPKE_KEY_BYTES],
-		  const uint8_t *info, size_t info_len,
-		  const uint8_t *aad, size_t aad_len,
-		  const uint8_t *ciphertext, size_t ciphertext_len,
-		  uint8_t *plaintext)
+		  const uint8_t *info, size_t info_len, const uint8_t *aad,
+		  size_t aad_len, const uint8_t *ciphertext,
+		  size_t ciphertext_len, uint8_t *plaintext)
 {
-	uint8_t shared_secret[UC_HKDF_BYTES] = { 0 };
-	uint8_t key[KEY_BYTES] = { 0 };
-	uint8_t nonce[NONCE_BYTES] = { 0 };
+	uint8_t shared_secret[UC_HKDF_BYTES] = {0};
+	uint8_t key[KEY_BYTES] = {0};
+	uint8_t nonce[NONCE_BYTES] = {0};
 	size_t len = 0;
 	bool ok = false;
 

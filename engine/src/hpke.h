@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UC_HPKE_KEY_BYTES 32	/* X25519: encapsulated and public keys */
+#define UC_HPKE_KEY_BYTES 32 /* X25519: encapsulated and public keys */
 #define UC_HPKE_TAG_BYTES 16
 #define UC_HPKE_MAX_PLAINTEXT 64
 #define UC_HPKE_MAX_INFO 64
@@ -23,9 +23,8 @@
  */
 bool uc_hpke_open(const uint8_t enc[UC_HPKE_KEY_BYTES],
 		  const uint8_t public_key[UC_HPKE_KEY_BYTES],
-		  const uint8_t *info, size_t info_len,
-		  const uint8_t *aad, size_t aad_len,
-		  const uint8_t *ciphertext, size_t ciphertext_len,
-		  uint8_t *plaintext);
+		  const uint8_t *info, size_t info_len, const uint8_t *aad,
+		  size_t aad_len, const uint8_t *ciphertext,
+		  size_t ciphertext_len, uint8_t *plaintext);
 
 #endif /* UC_HPKE_H */

@@ -18,7 +18,7 @@ struct license {
 static bool license_decode(const uint8_t *data, size_t len,
 			   struct license *license)
 {
-	struct license_claims claims = { 0 };
+	struct license_claims claims = {0};
 	const struct uc_bytes *encoded = &license->message.payload;
 	size_t taken = 0;
 
@@ -42,7 +42,7 @@ static enum uc_status check_provider(const struct license *license,
 				     const struct uc_sealed_header *header)
 {
 	const uint8_t *public_key = license->message.public_key;
-	uint8_t key_id[UC_KEY_ID_BYTES] = { 0 };
+	uint8_t key_id[UC_KEY_ID_BYTES] = {0};
 
 	if (!uc_cose_key_id(UC_COSE_ED25519, public_key, key_id))
 		return UC_ST_INTERNAL;
@@ -60,11 +60,12 @@ static enum uc_status check_provider(const struct license *license,
 	return UC_ST_OK;
 }
 
-static enum uc_status open_content_key(const struct license *license,
-				       uint8_t content_key[UC_CONTENT_KEY_BYTES])
+static enum uc_status
+open_content_key(const struct license *license,
+		 uint8_t content_key[UC_CONTENT_KEY_BYTES])
 {
-	uint8_t public_key[UC_PUBLIC_KEY_BYTES] = { 0 };
-	uint8_t device_id[UC_KEY_ID_BYTES] = { 0 };
+	uint8_t public_key[UC_PUBLIC_KEY_BYTES] = {0};
+	uint8_t device_id[UC_KEY_ID_BYTES] = {0};
 
 	if (!uc_port_device_public_key(public_key))
 		return UC_ST_STORAGE;
@@ -82,9 +83,9 @@ enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
 			     const uint8_t *license, size_t license_len,
 			     struct uc_opened_model *opened)
 {
-	struct uc_sealed_header sealed = { 0 };
-	struct license permit = { 0 };
-	uint8_t content_key[UC_CONTENT_KEY_BYTES] = { 0 };
+	struct uc_sealed_header sealed = {0};
+	struct license permit = {0};
+	uint8_t content_key[UC_CONTENT_KEY_BYTES] = {0};
 	enum uc_status status = UC_ST_OK;
 	bool derived = false;
 
@@ -98,8 +99,8 @@ enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
 		return status;
 	status = open_content_key(&permit, content_key);
 	if (status == UC_ST_OK)
-		derived = uc_sealed_header_page_key(&sealed, header,
-						    header_len, content_key,
+		derived = uc_sealed_header_page_key(&sealed, header, header_len,
+						    content_key,
 						    opened->page_key);
 	uc_port_wipe(content_key, sizeof(content_key));
 	if (status == UC_ST_OK && !derived)
@@ -121,7 +122,7 @@ enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
 
 enum uc_status uc_device_cose_key(uint8_t *out, size_t *len)
 {
-	uint8_t public_key[UC_PUBLIC_KEY_BYTES] = { 0 };
+	uint8_t public_key[UC_PUBLIC_KEY_BYTES] = {0};
 	size_t room = *len;
 
 	*len = UC_COSE_KEY_BYTES;

@@ -28,7 +28,7 @@ static bool within_limits(const struct uc_sealed_header *header)
 bool uc_sealed_header_decode(const uint8_t *data, size_t len,
 			     struct uc_sealed_header *header)
 {
-	struct sealed_header payload = { 0 };
+	struct sealed_header payload = {0};
 	const struct uc_bytes *encoded = &header->message.payload;
 	size_t taken = 0;
 
@@ -56,10 +56,10 @@ bool uc_sealed_header_page_key(const struct uc_sealed_header *header,
 			       const uint8_t content_key[UC_CONTENT_KEY_BYTES],
 			       uint8_t page_key[32])
 {
-	uint8_t info[sizeof(UC_PAGE_KEY_INFO) - 1 + SHA256_BYTES] = { 0 };
-	uint8_t digest[SHA256_BYTES] = { 0 };
-	uint8_t prk[UC_HKDF_BYTES] = { 0 };
-	struct uc_writer writer = { 0 };
+	uint8_t info[sizeof(UC_PAGE_KEY_INFO) - 1 + SHA256_BYTES] = {0};
+	uint8_t digest[SHA256_BYTES] = {0};
+	uint8_t prk[UC_HKDF_BYTES] = {0};
+	struct uc_writer writer = {0};
 	bool ok = false;
 
 	if (!uc_port_sha256(data, len, digest))

@@ -8,8 +8,8 @@
 
 struct uc_sealed_header {
 	struct uc_cose_signed message;
-	const uint8_t *model_id;	/* UC_MODEL_ID_BYTES */
-	const uint8_t *salt;		/* UC_SALT_BYTES */
+	const uint8_t *model_id; /* UC_MODEL_ID_BYTES */
+	const uint8_t *salt;	 /* UC_SALT_BYTES */
 	uint32_t model_version;
 	uint32_t suite;
 	uint32_t page_bytes;

@@ -35,8 +35,8 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 {
 	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
 						     fake_private_key, 32);
-	EVP_PKEY *other = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL,
-						      peer, 32);
+	EVP_PKEY *other =
+		EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, 32);
 	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
 	size_t len = 32;
 	bool ok = context && other && EVP_PKEY_derive_init(context) == 1 &&
@@ -95,7 +95,7 @@ int main(void)
 		return 2;
 	while (take(&trusted, sizeof(trusted))) {
 		struct uc_opened_model opened;
-		uint32_t lens[2] = { 0, 0 };
+		uint32_t lens[2] = {0, 0};
 		uint8_t *header = NULL;
 		uint8_t *license = NULL;
 
@@ -106,7 +106,8 @@ int main(void)
 		fake_trust = trusted != 0;
 		memset(&opened, 0xA5, sizeof(opened));
 		answer(uc_model_open(header, lens[0], license, lens[1],
-				     &opened), &opened);
+				     &opened),
+		       &opened);
 		free(header);
 		free(license);
 	}

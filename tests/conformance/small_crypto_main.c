@@ -33,7 +33,7 @@ static size_t unhex(const char *text, uint8_t *out)
 	size_t len = strlen(text) / 2;
 
 	for (size_t i = 0; i < len; i++) {
-		char byte[3] = { text[2 * i], text[2 * i + 1], 0 };
+		char byte[3] = {text[2 * i], text[2 * i + 1], 0};
 
 		out[i] = (uint8_t)strtoul(byte, NULL, 16);
 	}
@@ -42,7 +42,7 @@ static size_t unhex(const char *text, uint8_t *out)
 
 static bool equals(const uint8_t *data, const char *hex)
 {
-	uint8_t expected[256] = { 0 };
+	uint8_t expected[256] = {0};
 	size_t len = unhex(hex, expected);
 
 	return memcmp(data, expected, len) == 0;
@@ -63,8 +63,8 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 {
 	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
 						     private_key, 32);
-	EVP_PKEY *other = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL,
-						      peer, 32);
+	EVP_PKEY *other =
+		EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, 32);
 	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
 	size_t len = 32;
 	bool ok = EVP_PKEY_derive_init(context) == 1 &&
@@ -88,8 +88,8 @@ bool uc_port_provider_trusted(const uint8_t key_id[32],
 /* FIPS 180-4 example "abc"; RFC 4231, test cases 1 and 2. */
 static void test_hashes(void)
 {
-	uint8_t key[20] = { 0 };
-	uint8_t out[32] = { 0 };
+	uint8_t key[20] = {0};
+	uint8_t out[32] = {0};
 
 	CHECK(uc_port_sha256((const uint8_t *)"abc", 3, out));
 	CHECK(equals(out, "ba7816bf8f01cfea414140de5dae2223"
@@ -99,9 +99,9 @@ static void test_hashes(void)
 				  8, out));
 	CHECK(equals(out, "b0344c61d8db38535ca8afceaf0bf12b"
 			  "881dc200c9833da726e9376c2e32cff7"));
-	CHECK(uc_port_hmac_sha256((const uint8_t *)"Jefe", 4,
-				  (const uint8_t *)
-				  "what do ya want for nothing?", 28, out));
+	CHECK(uc_port_hmac_sha256(
+		(const uint8_t *)"Jefe", 4,
+		(const uint8_t *)"what do ya want for nothing?", 28, out));
 	CHECK(equals(out, "5bdcc146bf60754e6a042426089575c7"
 			  "5a003f089d2739839dec58b964ec3843"));
 }
@@ -109,10 +109,10 @@ static void test_hashes(void)
 /* RFC 5869, test cases 1 and 3: the first block of their output. */
 static void test_hkdf(void)
 {
-	uint8_t ikm[22] = { 0 };
-	uint8_t info[10] = { 0 };
-	uint8_t prk[32] = { 0 };
-	uint8_t okm[32] = { 0 };
+	uint8_t ikm[22] = {0};
+	uint8_t info[10] = {0};
+	uint8_t prk[32] = {0};
+	uint8_t okm[32] = {0};
 
 	memset(ikm, 0x0b, sizeof(ikm));
 	CHECK(unhex("f0f1f2f3f4f5f6f7f8f9", info) == sizeof(info));
@@ -124,7 +124,8 @@ static void test_hkdf(void)
 			  "b8a11f5c5ee1879ec3454e5f3c738d2d"));
 	/* The salt of test case 1 has 13 bytes; ours have 32, so its PRK. */
 	CHECK(unhex("077709362c2e32df0ddc3f0dc47bba63"
-		    "90b6c73bb50f9c3122ec844ad7c2b3e5", prk) == 32);
+		    "90b6c73bb50f9c3122ec844ad7c2b3e5",
+		    prk) == 32);
 	CHECK(uc_hkdf_expand(prk, info, sizeof(info), okm, 32));
 	CHECK(equals(okm, "3cb25f25faacd57a90434f64d0362f2a"
 			  "2d2d0a90cf1a5a4c5db02d56ecc4c5bf"));
@@ -135,18 +136,20 @@ static void test_hkdf(void)
 /* RFC 9180, appendix A.1.1, sequence number 0. */
 static void test_hpke(void)
 {
-	uint8_t enc[32] = { 0 };
-	uint8_t public_key[32] = { 0 };
-	uint8_t info[20] = { 0 };
-	uint8_t aad[7] = { 0 };
-	uint8_t ciphertext[45] = { 0 };
-	uint8_t plaintext[29] = { 0 };
-	uint8_t blank[32] = { 0 };
+	uint8_t enc[32] = {0};
+	uint8_t public_key[32] = {0};
+	uint8_t info[20] = {0};
+	uint8_t aad[7] = {0};
+	uint8_t ciphertext[45] = {0};
+	uint8_t plaintext[29] = {0};
+	uint8_t blank[32] = {0};
 
 	unhex("4612c550263fc8ad58375df3f557aac5"
-	      "31d26850903e55a9f23f21d8534e8ac8", private_key);
+	      "31d26850903e55a9f23f21d8534e8ac8",
+	      private_key);
 	unhex("37fda3567bdbd628e88668c3c8d7e97d"
-	      "1d1253b6d4ea6d44c150f741f1bf4431", enc);
+	      "1d1253b6d4ea6d44c150f741f1bf4431",
+	      enc);
 	CHECK(uc_port_device_public_key(public_key));
 	CHECK(equals(public_key, "3948cfe0ad1ddb695d780e59077195da"
 				 "6c56506b027329794ab02bca80815c4d"));
@@ -172,28 +175,32 @@ static void test_hpke(void)
 	CHECK(!uc_hpke_open(enc, public_key, info, 20, aad, 7, ciphertext, 15,
 			    plaintext));
 	/* A peer of order one gives an all-zero secret (RFC 7748, 6.1). */
-	CHECK(!uc_hpke_open(blank, public_key, info, 20, aad, 7, ciphertext,
-			    45, plaintext));
+	CHECK(!uc_hpke_open(blank, public_key, info, 20, aad, 7, ciphertext, 45,
+			    plaintext));
 }
 
 /* RFC 8032, section 7.1, tests 1 and 2. */
 static void test_ed25519(void)
 {
-	uint8_t key[32] = { 0 };
-	uint8_t signature[64] = { 0 };
+	uint8_t key[32] = {0};
+	uint8_t signature[64] = {0};
 	const uint8_t message = 0x72;
 
 	unhex("d75a980182b10ab7d54bfed3c964073a"
-	      "0ee172f3daa62325af021a68f707511a", key);
+	      "0ee172f3daa62325af021a68f707511a",
+	      key);
 	unhex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
-	      "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+	      "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100"
+	      "b",
 	      signature);
 	CHECK(uc_port_ed25519_verify(key, &message, 0, signature));
 	CHECK(!uc_port_ed25519_verify(key, &message, 1, signature));
 	unhex("3d4017c3e843895a92b70aa74d1b7ebc"
-	      "9c982ccf2ec4968cc0cd55f12af4660c", key);
+	      "9c982ccf2ec4968cc0cd55f12af4660c",
+	      key);
 	unhex("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
-	      "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+	      "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c0"
+	      "0",
 	      signature);
 	CHECK(uc_port_ed25519_verify(key, &message, 1, signature));
 	signature[0] ^= 1;
@@ -203,12 +210,12 @@ static void test_ed25519(void)
 /* The GCM specification (McGrew and Viega), test case 14: AES-256, all zero. */
 static void test_pages(void)
 {
-	struct uc_port_aead aead = { 0 };
-	uint8_t key[32] = { 0 };
-	uint8_t nonce[12] = { 0 };
-	uint8_t data[16] = { 0 };
-	uint8_t tag[16] = { 0 };
-	const uint8_t blank[16] = { 0 };
+	struct uc_port_aead aead = {0};
+	uint8_t key[32] = {0};
+	uint8_t nonce[12] = {0};
+	uint8_t data[16] = {0};
+	uint8_t tag[16] = {0};
+	const uint8_t blank[16] = {0};
 
 	CHECK(uc_port_aead_init(&aead, UC_SUITE_AES_256_GCM, key));
 	CHECK(!uc_port_aead_init(&aead, UC_SUITE_AEGIS_128L, key));
@@ -228,7 +235,7 @@ static void test_writer(void)
 {
 	static uint8_t data[70000];
 	static uint8_t out[70000];
-	struct uc_writer writer = { 0 };
+	struct uc_writer writer = {0};
 
 	uc_writer_init(&writer, out, sizeof(out));
 	uc_writer_bstr(&writer, data, 23);
@@ -254,7 +261,7 @@ static void test_writer(void)
 
 static void test_device_key(void)
 {
-	uint8_t key[UC_COSE_KEY_BYTES + 8] = { 0 };
+	uint8_t key[UC_COSE_KEY_BYTES + 8] = {0};
 	size_t len = sizeof(key);
 
 	CHECK(uc_device_cose_key(key, &len) == UC_ST_OK);
