@@ -26,32 +26,43 @@ WINDOW_BYTES: Final = 16
 # anywhere by chance and would prove nothing.
 MIN_DISTINCT_BYTES: Final = 8
 _HALF_BYTES: Final = WINDOW_BYTES // 2
-_MIN_DISTINCT_IN_HALF: Final = 3
+_MIN_DISTINCT_IN_HALF: Final = 2
 _TABLE_BITS: Final = 23
 _CHUNK_BYTES = 1 << 20
 
 
-def is_telling(window: bytes) -> bool:
+def is_telling(window: bytes, min_distinct_bytes: int = MIN_DISTINCT_BYTES) -> bool:
     """Whether a window hardly occurs by chance."""
     return (
-        len(set(window)) >= MIN_DISTINCT_BYTES
+        len(set(window)) >= min_distinct_bytes
         and len(set(window[:_HALF_BYTES])) >= _MIN_DISTINCT_IN_HALF
         and len(set(window[_HALF_BYTES:])) >= _MIN_DISTINCT_IN_HALF
     )
 
 
-def sample_windows(data: bytes | memoryview, every_bytes: int) -> Iterator[bytes]:
+def sample_windows(
+    data: bytes | memoryview,
+    every_bytes: int,
+    *,
+    min_distinct_bytes: int = MIN_DISTINCT_BYTES,
+) -> Iterator[bytes]:
     """Yield telling windows of `data`, one in each `every_bytes`.
 
     In each stretch the first telling window is taken, at a multiple of 4 bytes,
     as floats lie in memory.
+
+    Args:
+        data: the secret.
+        every_bytes: length of a stretch.
+        min_distinct_bytes: fewer for records of numbers, which have many zeros
+            and are rare as a whole.
     """
     view = memoryview(data)
     for start in range(0, len(view) - WINDOW_BYTES + 1, every_bytes):
         stop = min(start + every_bytes, len(view) - WINDOW_BYTES + 1)
         for offset in range(start, stop, 4):
             window = bytes(view[offset : offset + WINDOW_BYTES])
-            if is_telling(window):
+            if is_telling(window, min_distinct_bytes):
                 yield window
                 break
 
