@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the Python, C and documentation copies of `constants.toml`.
 
-    python spec/gen.py           writes them
-    python spec/gen.py --check   exits 1 and names each copy that is stale
+`python spec/gen.py` writes them; with `--check` it exits with 1 and names each
+copy that is stale.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 PACKAGES = {
     "build-essential": "gcc and make: the host build of the engine",
@@ -77,9 +78,8 @@ def has_runtime() -> bool:
     resource = subprocess.run(
         ["clang", "-print-resource-dir"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    return os.path.isabs(answer) or os.path.exists(
-        f"{resource}/lib/linux/libclang_rt.fuzzer-x86_64.a"
-    )
+    library = Path(resource) / "lib" / "linux" / "libclang_rt.fuzzer-x86_64.a"
+    return Path(answer).is_absolute() or library.exists()
 
 
 def install(packages: list[str]) -> int:
@@ -112,7 +112,7 @@ def install(packages: list[str]) -> int:
 
 def main() -> int:
     """Check, say, install, check again (clang brings its own runtime's name)."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 may be started by an older one
         print(
             f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; "
             "install one and run: make PYTHON=python3.11 setup",

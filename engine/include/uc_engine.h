@@ -39,8 +39,8 @@ struct uc_engine_stats {
 };
 
 struct uc_want {
-	uint32_t first;	/* page index in the file */
-	uint32_t count;	/* 0: none */
+	uint32_t first; /* page index in the file */
+	uint32_t count; /* 0: none */
 };
 
 /* arena: 64-byte aligned, arena_bytes = budget_bytes of the header. The

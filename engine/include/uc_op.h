@@ -19,8 +19,8 @@
 
 struct uc_op_shapes {
 	const struct uc_op *op;
-	const struct uc_tensor *a;	/* NULL when the op has no input_a */
-	const struct uc_tensor *b;	/* NULL when the op has no input_b */
+	const struct uc_tensor *a; /* NULL when the op has no input_a */
+	const struct uc_tensor *b; /* NULL when the op has no input_b */
 	const struct uc_tensor *out;
 };
 
@@ -29,15 +29,15 @@ struct uc_op_step {
 	const float *a;
 	const float *b;
 	float *out;
-	const uint8_t *panels;	/* first_panel's first byte; 32-byte aligned */
+	const uint8_t *panels; /* first_panel's first byte; 32-byte aligned */
 	uint32_t first_panel;
 	uint32_t panel_count;
-	uint8_t *scratch;	/* 64-byte aligned */
+	uint8_t *scratch; /* 64-byte aligned */
 };
 
 struct uc_op_type {
 	uint16_t code;
-	bool elementwise;	/* out may lie exactly over a (or b) */
+	bool elementwise; /* out may lie exactly over a (or b) */
 	bool (*check)(const struct uc_op_shapes *s);
 	/* Weights the op must have: panel size and count; both 0 for none. */
 	void (*panels)(const struct uc_op_shapes *s, uint64_t *panel_bytes,

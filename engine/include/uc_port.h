@@ -36,9 +36,8 @@ bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
  * data was wiped: no unverified plaintext is ever left behind.
  * data is secure memory that nobody else can write.
  */
-bool uc_port_aead_open(const struct uc_port_aead *aead,
-		       const uint8_t nonce[12], uint8_t *data, size_t len,
-		       const uint8_t tag[16]);
+bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
+		       uint8_t *data, size_t len, const uint8_t tag[16]);
 
 /* ---- small cryptography: license, header, keys ---- */
 
@@ -46,8 +45,9 @@ bool uc_port_sha256(const uint8_t *data, size_t len, uint8_t digest[32]);
 bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
 			 const uint8_t *data, size_t len, uint8_t mac[32]);
 /* Ed25519 (RFC 8032), pure. */
-bool uc_port_ed25519_verify(const uint8_t public_key[32], const uint8_t *message,
-			    size_t len, const uint8_t signature[64]);
+bool uc_port_ed25519_verify(const uint8_t public_key[32],
+			    const uint8_t *message, size_t len,
+			    const uint8_t signature[64]);
 /* AES-128-GCM of a few hundred bytes: data is decrypted in place. */
 bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
 			    const uint8_t *aad, size_t aad_len, uint8_t *data,

@@ -12,11 +12,11 @@
 #include "uc_spec.h"
 
 struct uc_tensor {
-	uint32_t n, h, w, c;	/* stored as NHWC */
-	uint64_t offset;	/* in the arena */
+	uint32_t n, h, w, c; /* stored as NHWC */
+	uint64_t offset;     /* in the arena */
 	uint64_t bytes;
-	uint16_t first_op;	/* UC_NO_OP: an input */
-	uint16_t last_op;	/* op_count: an output */
+	uint16_t first_op; /* UC_NO_OP: an input */
+	uint16_t last_op;  /* op_count: an output */
 	uint8_t dtype;
 	uint8_t wire_layout;
 };
@@ -45,7 +45,7 @@ struct uc_op {
 };
 
 struct uc_program {
-	const uint8_t *bytes;	/* the program pages in the arena */
+	const uint8_t *bytes; /* the program pages in the arena */
 	uint32_t page_bytes;
 	uint32_t program_bytes;
 	uint16_t tensor_count;
@@ -65,7 +65,7 @@ struct uc_program_limits {
 	uint32_t program_pages;
 	uint32_t resident_pages;
 	uint32_t streamed_pages;
-	uint64_t arena_bytes;	/* budget_bytes of the header */
+	uint64_t arena_bytes; /* budget_bytes of the header */
 };
 
 /*

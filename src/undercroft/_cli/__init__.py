@@ -44,8 +44,7 @@ class VerbGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"undercroft._cli.{cmd_name}")
-        command = module.command
-        assert isinstance(command, click.Command)
+        command: click.Command = module.command
         return command
 
     def format_commands(
@@ -58,15 +57,16 @@ class VerbGroup(click.Group):
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="undercroft")
 def main() -> None:
-    """Ship a neural network to devices you do not trust and run it there in
-    the Arm TrustZone secure world.
+    r"""Run a proprietary neural network on devices you do not trust.
+
+    It runs there in the Arm TrustZone secure world.
 
     \b
     Example: undercroft verify model.onnx --budget 12MiB --device board:
     """
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any) -> None:  # noqa: ANN401 any JSON value
     """Print one JSON document, as every `--json` does."""
     click.echo(json.dumps(value, indent=2))
 

@@ -18,13 +18,16 @@ def json_option(function: Function) -> Function:
     )(function)
 
 
-class InputShape(click.ParamType):
+class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
     """`NAME=1,3,224,224`."""
 
     name = "name=dims"
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: Any,  # noqa: ANN401 as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> tuple[str, tuple[int, ...]]:
         """Return the name and its static dimensions."""
         if isinstance(value, tuple):
