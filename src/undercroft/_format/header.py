@@ -13,9 +13,11 @@ from undercroft._spec import (
     FORMAT_VERSION,
     MAX_DIM,
     MAX_IO,
+    MAX_NAME_BYTES,
     MAX_PAGE_BYTES,
     MAX_PAGES,
     MAX_PROGRAM_PAGES,
+    MAX_RANK,
     MIN_PAGE_BYTES,
     MODEL_ID_BYTES,
     PAGE_TAG_BYTES,
@@ -28,8 +30,6 @@ _WHAT: Final = "the header of the sealed model"
 _DTYPES: Final = {DTYPE_F32: "float32"}
 _DTYPE_CODES: Final = {name: code for code, name in _DTYPES.items()}
 _ELEMENT_BYTES: Final = {DTYPE_F32: 4}
-MAX_RANK: Final = 8
-MAX_NAME_BYTES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from helpers.provider import ship
 from undercroft._format import cbor
-from undercroft._format.header import MAX_RANK, SealedHeader
-from undercroft._spec import MAX_PAGES, MIN_PAGE_BYTES
+from undercroft._format.header import SealedHeader
+from undercroft._spec import MAX_PAGES, MAX_RANK, MIN_PAGE_BYTES
 from undercroft.errors import FormatError
 from undercroft.tensor import TensorInfo
 
