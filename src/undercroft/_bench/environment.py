@@ -9,14 +9,16 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from undercroft._cache import cache_root, read_manifest
 from undercroft._host import find_tool
 
 if TYPE_CHECKING:
     from undercroft._board import BoardInfo
 
-_CHECKOUT = Path(__file__).parents[3]
+_CHECKOUT: Final = Path(__file__).parents[3]
+_PACKAGES: Final = frozenset({"libssl-dev", "libxnnpack-dev", "optee-os"})
 
 
 def describe(board: BoardInfo, seen: Mapping[str, Any]) -> dict[str, str]:
@@ -37,13 +39,35 @@ def describe(board: BoardInfo, seen: Mapping[str, Any]) -> dict[str, str]:
         "optee": optee_version(board.secure_log),
         "trusted_application": str(device.get("version", "unknown")),
         "build": str(device.get("build", "unknown")),
-        "kernel_set": str(device.get("kernel_set", "unknown")),
+        "kernel_set": _kernel_set(),
         "compiler": _first_line("aarch64-linux-gnu-gcc", "--version"),
+        **package_versions(cache_root() / "packages"),
         **{f"board_{name}": str(value) for name, value in versions.items()},
         "commit": _commit(),
         "host_cpu": _host_cpu(),
     }
     return {name: value for name, value in environment.items() if value}
+
+
+def package_versions(folder: Path) -> dict[str, str]:
+    """Return the versions of the Debian packages that figures depend on.
+
+    Args:
+        folder: where unpacked packages are, a folder with a manifest each.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("arm64-*"), key=lambda path: path.stat().st_mtime):
+        for package in (read_manifest(path) or {}).get("packages", []):
+            if package["package"] in _PACKAGES:
+                found[f"package_{package['package']}"] = package["version"]
+    return dict(sorted(found.items()))
+
+
+def _kernel_set() -> str:
+    """Name the compute kernels that were linked into the Trusted Application."""
+    objects = _CHECKOUT.glob("build/ta/obj/engine/src/kernels/kernels_*.o")
+    names = {path.stem.removeprefix("kernels_") for path in objects}
+    return ", ".join(sorted(names)) or "unknown"
 
 
 def optee_version(secure_log: Path) -> str:
@@ -54,7 +78,8 @@ def optee_version(secure_log: Path) -> str:
         )
     except OSError:
         match = None
-    return match[1] if match else "unknown"
+    # Debian builds it outside of its repository, so it does not know its tag.
+    return match[1].removeprefix("Unknown_") if match else "unknown"
 
 
 def _first_line(*command: str) -> str:
