@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.onnx_nets import Net
@@ -237,6 +237,7 @@ def test_truncated_and_extended() -> None:
         decode(encoded + bytes(20) + b"\x01")
 
 
+@settings(deadline=None)
 @given(st.integers(0), st.integers(1, 255))
 def test_what_decodes_encodes_to_the_same_bytes(place: int, flip: int) -> None:
     data = bytearray(encode(small()))
@@ -248,6 +249,7 @@ def test_what_decodes_encodes_to_the_same_bytes(place: int, flip: int) -> None:
     assert encode(program) == bytes(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_noise_is_refused(data: bytes) -> None:
     with pytest.raises(FormatError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from undercroft._import import layout
@@ -38,6 +38,7 @@ def reshapes(draw: st.DrawFn) -> tuple[tuple, tuple, tuple]:
     return shape, order, tuple(new)
 
 
+@settings(deadline=None)
 @given(reshapes())
 def test_a_free_reshape_moves_no_byte(case: tuple) -> None:
     shape, order, new = case
@@ -47,6 +48,7 @@ def test_a_free_reshape_moves_no_byte(case: tuple) -> None:
     assert (stored(shape, order) == stored(new, found)).all()
 
 
+@settings(deadline=None)
 @given(reshapes())
 def test_gathered_axes_make_a_reshape_free(case: tuple) -> None:
     shape, order, new = case
@@ -56,6 +58,7 @@ def test_gathered_axes_make_a_reshape_free(case: tuple) -> None:
         assert layout.same_arrangement(shape, order, gathered)
 
 
+@settings(deadline=None)
 @given(reshapes())
 def test_row_major_reshapes_are_free(case: tuple) -> None:
     shape, _, new = case
@@ -65,6 +68,7 @@ def test_row_major_reshapes_are_free(case: tuple) -> None:
     assert layout.same_arrangement(new, found, layout.row_major(len(new)))
 
 
+@settings(deadline=None)
 @given(values(), st.data())
 def test_arrangement_is_what_a_transpose_does(
     value: tuple[tuple[int, ...], tuple[int, ...]], data: st.DataObject
@@ -80,6 +84,7 @@ def test_arrangement_is_what_a_transpose_does(
         assert (moved == stored(shape, target)).all()
 
 
+@settings(deadline=None)
 @given(values(), st.data())
 def test_single_steps_arrive(
     value: tuple[tuple[int, ...], tuple[int, ...]], data: st.DataObject
@@ -95,6 +100,7 @@ def test_single_steps_arrive(
     assert layout.same_arrangement(shape, order, target)
 
 
+@settings(deadline=None)
 @given(values(), st.data())
 def test_split_axes_end_where_dimensions_end(
     value: tuple[tuple[int, ...], tuple[int, ...]], data: st.DataObject

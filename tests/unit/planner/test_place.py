@@ -46,6 +46,7 @@ def test_what_lives_at_once_does_not_overlap(buffers: list[Buffer]) -> None:
     assert place(buffers, bound) == placement
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=30))
 def test_a_chain_meets_its_lower_bound(sizes: list[int]) -> None:
     buffers = [

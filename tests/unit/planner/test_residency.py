@@ -45,6 +45,7 @@ def test_it_fits_and_is_complete(weights: list[Panels], extra: int) -> None:
         assert found.window_bytes >= largest + PAGE + 64
 
 
+@settings(deadline=None)
 @given(weights_of_a_network)
 def test_the_smallest_is_the_smallest(weights: list[Panels]) -> None:
     least = smallest(weights, PAGE)
@@ -53,6 +54,7 @@ def test_the_smallest_is_the_smallest(weights: list[Panels]) -> None:
         assert choose(weights, least - 64, PAGE) is None
 
 
+@settings(deadline=None)
 @given(weights_of_a_network)
 def test_without_a_limit_nothing_is_streamed(weights: list[Panels]) -> None:
     found = choose(weights, None, PAGE)
@@ -61,6 +63,7 @@ def test_without_a_limit_nothing_is_streamed(weights: list[Panels]) -> None:
     assert found.resident == tuple(op.count for op in weights)
 
 
+@settings(deadline=None)
 @given(weights_of_a_network, st.integers(0, 100 * PAGE))
 def test_more_memory_never_means_more_pages(weights: list[Panels], extra: int) -> None:
     spare = smallest(weights, PAGE) + extra
