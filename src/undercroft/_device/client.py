@@ -75,6 +75,7 @@ class ModelClient:
         except BaseException:
             self._file.close()
             raise
+        # Whether the device may still be inside an inference that failed here.
         self._in_doubt = False
         self._closed = False
 
@@ -113,17 +114,12 @@ class ModelClient:
         began = time.monotonic_ns()
         entered = self._invoker.invocations
         self._begin()
-        try:
-            reply = Reply(Status.OK)
-            for index, payload in enumerate(payloads):
-                reply = self._write(index, payload)
-            self._push_until_none_wanted(reply, State.DONE)
-            outputs = [self._read(index) for index in range(len(self.outputs))]
-        except BaseException:
-            # Where the failure was ours, the device still waits inside the
-            # inference; then the next INFER is out of order once.
-            self._in_doubt = True
-            raise
+        reply = Reply(Status.OK)
+        for index, payload in enumerate(payloads):
+            reply = self._write(index, payload)
+        self._push_until_none_wanted(reply, State.DONE)
+        outputs = [self._read(index) for index in range(len(self.outputs))]
+        self._in_doubt = False
         switches = self._invoker.invocations - entered
         elapsed_ns = time.monotonic_ns() - began
         record = self._invoke(Command.STATS, output_bytes=STATS_RECORD_BYTES).output
@@ -148,11 +144,12 @@ class ModelClient:
     # ---- inference, step by step ----
 
     def _begin(self) -> None:
+        was_in_doubt, self._in_doubt = self._in_doubt, True
         reply = self._invoker.invoke(Command.INFER)
-        if reply.status == Status.BAD_STATE and self._in_doubt:
-            # The inference that a failure left behind is ended and wiped now.
+        if reply.status == Status.BAD_STATE and was_in_doubt:
+            # The last inference ended by a failure of ours, so the device was
+            # still inside it; now it has ended and wiped it.
             reply = self._invoker.invoke(Command.INFER)
-        self._in_doubt = False
         _check(reply, Command.INFER)
 
     def _write(self, index: int, payload: memoryview) -> Reply:

@@ -133,11 +133,15 @@ class HostDevice(LocalDevice):
     def command(self, session: int, command: int, params: ctypes.Array[_Param]) -> bool:
         """Enter the engine; different sessions take turns."""
         with self._lock:
+            if not self._host:
+                raise DeviceLostError(f"{self.uri} is closed")
             return bool(self._engine.uc_host_command(session, command, params))
 
     def end_session(self, session: int) -> None:
         """Close a session, and the host when it was the last of a closed one."""
         with self._lock:
+            if not self._host:
+                return
             self._engine.uc_host_session_close(session)
             self._sessions -= 1
             if self._closed:
@@ -149,8 +153,8 @@ class HostDevice(LocalDevice):
             self._host = None
 
     def __del__(self) -> None:
-        # A device whose owner forgot it; sessions hold a reference to it, so
-        # there are none left.
+        # A device whose owner forgot it. Collected as part of a cycle it may go
+        # before its sessions do, which then find no host any more.
         if getattr(self, "_host", None):
             self._engine.uc_host_destroy(self._host)
             self._host = None
