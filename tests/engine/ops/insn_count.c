@@ -2,7 +2,9 @@
 /*
  * A plugin for QEMU's user-mode emulation: counts guest instructions between
  * the marks (getppid) that runner.c sets, a line each on standard error. The
- * declarations are QEMU's plugin interface, version 1; no header is packaged.
+ * declarations are QEMU's plugin interface, of which no header is packaged; what
+ * is used of it is the same in versions 1 (QEMU below 9) to 5. PLUGIN_VERSION is
+ * given when compiling, since QEMU refuses numbers that it does not know.
  */
 #include <inttypes.h>
 #include <stddef.h>
@@ -15,6 +17,7 @@
 struct qemu_plugin_tb;
 typedef uint64_t plugin_id;
 typedef void tb_trans_fn(plugin_id id, struct qemu_plugin_tb *tb);
+typedef void tb_exec_fn(unsigned int vcpu, void *data);
 typedef void syscall_fn(plugin_id id, unsigned int vcpu, int64_t number,
 			uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
 			uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8);
@@ -22,22 +25,30 @@ typedef void syscall_fn(plugin_id id, unsigned int vcpu, int64_t number,
 void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id id, tb_trans_fn *fn);
 void qemu_plugin_register_vcpu_syscall_cb(plugin_id id, syscall_fn *fn);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb,
-					      int add_u64, void *counter,
-					      uint64_t amount);
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
+					  tb_exec_fn *fn, int registers,
+					  void *data);
 
-EXPORT int qemu_plugin_version = 1;
+EXPORT int qemu_plugin_version = PLUGIN_VERSION;
 EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc,
 			       char **argv);
 
 static uint64_t executed;
 static uint64_t marked;
 
+static void on_execute(unsigned int vcpu, void *data)
+{
+	(void)vcpu;
+	executed += (uintptr_t)data;
+}
+
 static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
 {
 	(void)id;
-	qemu_plugin_register_vcpu_tb_exec_inline(tb, 0, &executed,
-						 qemu_plugin_tb_n_insns(tb));
+	/* 0: the callback reads no registers. */
+	qemu_plugin_register_vcpu_tb_exec_cb(
+		tb, on_execute, 0,
+		(void *)(uintptr_t)qemu_plugin_tb_n_insns(tb));
 }
 
 static void on_syscall(plugin_id id, unsigned int vcpu, int64_t number,

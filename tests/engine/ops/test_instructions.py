@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operators stay as cheap as they were measured to be (docs/kernels.md).
+
+Counted by user-mode emulation, so exact; the ceilings leave 5 % for another
+compiler.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.instructions import (
+    Layer,
+    conv_layer,
+    count_instructions,
+    lite0_layers,
+    reference_layers,
+)
+
+CEILINGS = [
+    (conv_layer(56, 64, 64, 3), 37.0e6),
+    (conv_layer(14, 512, 512, 1), 16.2e6),
+    (conv_layer(56, 128, 128, 3, depthwise=True), 2.72e6),
+    (conv_layer(224, 3, 32, 3, 2), 5.10e6),
+    (conv_layer(7, 1152, 1152, 5, depthwise=True), 0.86e6),
+    (conv_layer(7, 320, 1280, 1), 6.42e6),
+]
+
+
+@pytest.mark.parametrize(
+    ("layer", "ceiling"), CEILINGS, ids=[layer.name for layer, _ in CEILINGS]
+)
+def test_instructions_stay_below_the_ceiling(layer: Layer, ceiling: float) -> None:
+    assert count_instructions("arm64-a73", layer) <= ceiling
+
+
+def test_layers_of_the_benchmark_are_the_networks() -> None:
+    layers = lite0_layers()
+    assert sum(layer.times for layer in layers) == 1 + 16 * 2 + 15 + 9 + 3
+    macs = sum(layer.macs * layer.times for layer in layers)
+    assert 380e6 < macs < 400e6
+    assert len(reference_layers()) == 3
