@@ -4,11 +4,12 @@
     python -m undercroft._build host aarch64 ta
 
 ``host`` is the engine as a shared library of this machine, ``asan`` the same
-under sanitizers, ``aarch64`` the same for arm64 Linux, ``tests`` and ``fuzz``
-the engine's C tests and fuzzers, ``ta`` the signed Trusted Application of the
-emulated board. Kernels and libcrypto come from Debian's signed packages, the
-CBOR decoders from the schema in ``spec/``; the rest is make's work. Nothing is
-compiled again that has not changed, and several processes may build at once.
+under sanitizers, ``aarch64`` the same for arm64 Linux; ``tests`` and ``fuzz``
+are the engine's C tests and fuzzers, ``armtests`` the tests for user-mode
+emulation; ``ta`` is the signed Trusted Application of the emulated board.
+Kernels and libcrypto come from Debian's signed packages, the CBOR decoders from
+the schema in ``spec/``; the rest is make's work. Nothing is compiled again that
+has not changed, and several processes may build at once.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 BUILD: Final = ROOT / "build"
 LIBRARY_NAME: Final = "libundercroft_engine.so"
-TARGETS: Final = ("host", "asan", "aarch64", "tests", "fuzz", "ta")
+TARGETS: Final = ("host", "asan", "aarch64", "tests", "fuzz", "armtests", "ta")
 
 _TRIPLETS: Final = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+_FOR_ARM64: Final = ("aarch64", "armtests")
 _TOOLS: Final = {
     "host": ("make", "gcc"),
     "asan": ("make", "gcc"),
     "tests": ("make", "gcc"),
     "fuzz": ("make", "clang"),
     "aarch64": ("make", "aarch64-linux-gnu-gcc"),
+    "armtests": ("make", "aarch64-linux-gnu-gcc"),
     "ta": ("make", "aarch64-linux-gnu-gcc"),
 }
 
@@ -51,8 +54,8 @@ def build(target: str) -> Path:
         target: One of ``TARGETS``.
 
     Returns:
-        The shared library; for ``tests``, ``fuzz`` and ``ta`` the folder with
-        the results.
+        The shared library; for the tests, fuzzers and the Trusted Application
+        the folder with the results.
 
     Raises:
         EnvironmentMissingError: A tool, or the sources, are missing.
@@ -70,6 +73,8 @@ def build(target: str) -> Path:
         _make(ROOT / "engine", target, _engine_variables(target))
     if target == "tests":
         return BUILD / "engine-asan" / "tests"
+    if target == "armtests":
+        return BUILD / "engine-armtests" / "tests"
     if target == "fuzz":
         return BUILD / "engine-fuzz"
     return BUILD / f"engine-{target}" / LIBRARY_NAME
@@ -89,7 +94,7 @@ def engine_library(variant: str = "host") -> Path:
 
 
 def _engine_variables(target: str) -> dict[str, str]:
-    arch = "arm64" if target == "aarch64" else host_architecture()
+    arch = "arm64" if target in _FOR_ARM64 else host_architecture()
     if arch not in _TRIPLETS:
         raise EnvironmentMissingError(
             f"the engine has no kernels for this machine ({platform.machine()})",
@@ -97,7 +102,7 @@ def _engine_variables(target: str) -> dict[str, str]:
         )
     kernels = packages_dir(arch, ["libxnnpack-dev"]) / "usr/lib" / _TRIPLETS[arch]
     variables = {"XNNPACK_DIR": str(kernels), "GEN_DIR": str(_decoders())}
-    if target == "aarch64":
+    if target in _FOR_ARM64:
         openssl = packages_dir(arch, ["libssl-dev", "libssl3t64"])
         variables["OPENSSL_DIR"] = str(openssl / "usr")
     elif not Path("/usr/include/openssl/evp.h").is_file():

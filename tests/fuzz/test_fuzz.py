@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each fuzzer for a few seconds, so that none of them rots; see `make fuzz`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).with_name("run.py")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", ["fuzz_open", "fuzz_program", "fuzz_service"])
+def test_fuzzer(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, RUN, "--seconds", "8", name],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
