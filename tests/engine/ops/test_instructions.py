@@ -18,12 +18,12 @@ from helpers.instructions import (
 )
 
 CEILINGS = [
-    (conv_layer(56, 64, 64, 3), 37.0e6),
-    (conv_layer(14, 512, 512, 1), 16.2e6),
-    (conv_layer(56, 128, 128, 3, depthwise=True), 2.72e6),
-    (conv_layer(224, 3, 32, 3, 2), 5.10e6),
+    (conv_layer(28, 32, 32, 3), 2.44e6),
+    (conv_layer(14, 80, 480, 1), 2.50e6),
+    (conv_layer(28, 128, 128, 3, depthwise=True), 0.685e6),
+    (conv_layer(64, 3, 32, 3, 2), 0.44e6),
     (conv_layer(7, 1152, 1152, 5, depthwise=True), 0.86e6),
-    (conv_layer(7, 320, 1280, 1), 6.42e6),
+    (conv_layer(7, 192, 192, 1), 0.59e6),
 ]
 
 
