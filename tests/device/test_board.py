@@ -79,13 +79,12 @@ def with_file(images: Images, part: str, path: Path) -> Images:
     return dataclasses.replace(images, **{part: path})
 
 
-def test_assembling_again_is_a_cache_hit(
-    images: Images, extra: dict[str, Path]
-) -> None:
+def test_assembling_again_is_a_cache_hit(extra: dict[str, Path]) -> None:
+    first = build_images(extra=extra)
     told: list[str] = []
     before = time.monotonic()
-    assert build_images(extra=extra, progress=told.append) == images
-    assert time.monotonic() - before < 2
+    assert build_images(extra=extra, progress=told.append) == first
+    assert time.monotonic() - before < 5
     assert told == []
 
 
@@ -120,13 +119,13 @@ def test_agent_answers_on_loopback(board: BoardInfo) -> None:
 
 def test_python_finds_its_modules(board: BoardInfo) -> None:
     modules = "numpy, cbor2, starlette, uvicorn, onnxruntime, undercroft._spec"
-    code, output = _board.run_command(ONE, ["python3", "-c", f"import {modules}"], 120)
+    code, output = _board.run_command(ONE, ["python3", "-c", f"import {modules}"], 300)
     assert code == 0, output
 
 
 def test_modules_come_as_byte_code(board: BoardInfo) -> None:
     code, output = _board.run_command(
-        ONE, "python3 -v -c 'import json, undercroft._spec' 2>&1", 60
+        ONE, "python3 -v -c 'import json, undercroft._spec' 2>&1", 120
     )
     assert code == 0, output
     assert re.search(r"code object from '[^']*\.pyc'", output)
@@ -147,7 +146,7 @@ def test_time_of_day_is_the_hosts(board: BoardInfo) -> None:
 
 
 def test_large_output_arrives_whole(board: BoardInfo) -> None:
-    code, output = _board.run_command(ONE, "seq 1 5000", 60)
+    code, output = _board.run_command(ONE, "seq 1 5000", 120)
     assert code == 0
     assert [int(line) for line in output.split()] == list(range(1, 5001))
 

@@ -46,7 +46,8 @@ control_shell() {
 
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tmpfs -o mode=755 run /run
-mkdir -p /dev/pts /dev/shm /var/lib/tee /var/tmp
+mkdir -p /dev/pts /dev/shm /var/lib /var/tmp
+# tee-supplicant keeps secure storage in /var/lib/optee-client.
 mount -t devpts pts /dev/pts
 mount -t tmpfs shm /dev/shm
 hostname undercroft
