@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planner and the engine agree on the scratch memory of an operator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helpers.op_runner import Dims, Op, Runner
+from undercroft import _spec as spec
+from undercroft._format.program import OpRecord
+from undercroft._format.program_check import scratch_bytes
+from undercroft._spec import Op as OpCode
+
+
+def random_op(rng: np.random.Generator, code: int) -> Op:
+    kernel = int(rng.integers(1, 8)), int(rng.integers(1, 8))
+    stride = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    c, groups = int(rng.integers(1, 40)), 1
+    height, width = (
+        int(k + s * rng.integers(0, 30)) for k, s in zip(kernel, stride, strict=True)
+    )
+    out_c = int(rng.integers(1, 40))
+    if code == spec.OP_DEPTHWISE_CONV_2D:
+        kernel = min(kernel[0], 5), min(kernel[1], 5)
+        groups = out_c = c
+    elif code == spec.OP_CONV_2D:
+        groups = int(rng.integers(1, 4))
+        c, out_c = c * groups, out_c * groups
+    else:
+        out_c = c
+    out: Dims = (
+        1,
+        (height - kernel[0]) // stride[0] + 1,
+        (width - kernel[1]) // stride[1] + 1,
+        out_c,
+    )
+    if code == spec.OP_GLOBAL_AVERAGE_POOL:
+        out = (1, 1, 1, c)
+    return Op(
+        code, (1, height, width, c), out, kernel=kernel, stride=stride, groups=groups
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        spec.OP_CONV_2D,
+        spec.OP_DEPTHWISE_CONV_2D,
+        spec.OP_MAX_POOL_2D,
+        spec.OP_AVERAGE_POOL_2D,
+        spec.OP_GLOBAL_AVERAGE_POOL,
+    ],
+)
+def test_scratch_of_planner_equals_the_engines(host_runner: Runner, code: int) -> None:
+    rng = np.random.default_rng(code)
+    for _ in range(100):
+        op = random_op(rng, code)
+        record = OpRecord(
+            code=OpCode(code),
+            input_a=0,
+            input_b=spec.NO_TENSOR,
+            output=1,
+            kernel=op.kernel,
+            stride=op.stride,
+            groups=op.groups,
+        )
+        want = host_runner.check(op).scratch_bytes
+        assert scratch_bytes(record, op.a, op.out) == want, op
