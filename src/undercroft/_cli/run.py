@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     help="board:, tee:, http://HOST:PORT, or host: (no protection).",
 )
 @json_option
-def command(  # noqa: PLR0917 click passes options by name
+def command(
     model: Path,
     license_path: Path,
     inputs: tuple[tuple[str, Path], ...],

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     help="Largest error that passes, against the output's largest magnitude.",
 )
 @json_option
-def command(  # noqa: PLR0917 click passes options by name
+def command(
     model: Path,
     budget: str,
     device: str,

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
 
 from helpers.fakes import FakeDevice
 from helpers.provider import Shipment
@@ -20,6 +20,11 @@ from undercroft._device.agent import Agent
 from undercroft._device.base import Reply
 from undercroft._spec import Command, Status
 from undercroft.errors import DeviceError, DeviceLostError
+
+with warnings.catch_warnings():
+    # It would rather have a successor of httpx that is not in the lock yet.
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
 
 OWN = "/v2/undercroft/models/m"
 REPOSITORY = "/v2/repository/models/m"
