@@ -48,6 +48,7 @@ def import_model(
             if node.op_type not in known:
                 problems.append(operator_problem(node))
                 raise Unsupported("named above")
+            builder.check_sizes(node)
             known[node.op_type](node, builder)
         except Unsupported as reason:
             if node.op_type in known:

@@ -95,6 +95,13 @@ class Builder:
         except KeyError:
             raise Unsupported(f"the shape of {name!r} is not static") from None
 
+    def check_sizes(self, node: Node) -> None:
+        """Refuse a node whose operands or results have no elements."""
+        for name in (*node.inputs, *node.outputs):
+            shape = self.source.shapes.get(name, ())
+            if name not in self.source.constants and min(shape, default=1) < 1:
+                raise Unsupported(f"{name!r} has the shape {shape}")
+
     def reader_count(self, name: str) -> int:
         """Return how many nodes read a value; an output has one reader more."""
         return self._readers[name] + (name in self._outputs)

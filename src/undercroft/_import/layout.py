@@ -74,9 +74,9 @@ def groups_of(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | Non
 
     Returns:
         Pairs (axes of the old shape, axes of the new one), axes of size 1 left
-        out, or None when a size is 0.
+        out, or None when a size is not positive or the products differ.
     """
-    if 0 in old or 0 in new or math.prod(old) != math.prod(new):
+    if min((*old, *new, 1)) < 1 or math.prod(old) != math.prod(new):
         return None
     left = [axis for axis, size in enumerate(old) if size != 1]
     right = [axis for axis, size in enumerate(new) if size != 1]

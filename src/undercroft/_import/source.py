@@ -175,7 +175,23 @@ def _external(proto: onnx.ModelProto) -> bool:
     )
 
 
+def _check_names(proto: onnx.ModelProto) -> None:
+    # Text that is not UTF-8 arrives as bytes, and would surprise later.
+    graph = proto.graph
+    names = [entry.domain for entry in proto.opset_import]
+    names += [value.name for value in (*graph.input, *graph.output, *graph.value_info)]
+    names += [tensor.name for tensor in graph.initializer]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    if not all(isinstance(name, str) for name in names):
+        raise NotAModelError(
+            "the file is not a valid ONNX model: a name in it is not text"
+        )
+
+
 def _check(proto: onnx.ModelProto, supported: frozenset[str]) -> None:
+    _check_names(proto)
     unknown = [
         node
         for node in _nodes(proto)

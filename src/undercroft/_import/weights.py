@@ -169,7 +169,7 @@ class DenseWeights(Weights):
         columns[0, : stop - start] = self.bias[start:stop]
         columns[1:, : stop - start] = self.matrix[:, start:stop]
         if self.scale != 1.0:
-            columns[1:] *= np.float32(self.scale)
+            columns[1:, : stop - start] *= np.float32(self.scale)
         return (
             columns.reshape(1 + cin, last - first, _LANES)
             .transpose(1, 0, 2)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from undercroft import _spec
+from undercroft._format import program_check
 from undercroft._format.program import (
     OpRecord,
     Program,
@@ -118,6 +119,7 @@ def planned(graph: Graph, budget_bytes: int | None, page_bytes: int) -> Planned:
             where="all weights of the network, kept decrypted",
             hint=f"plan with a budget of at least {least} bytes",
         )
+    program_check.check(program)
     return Planned(graph, program, tuple(live), placement)
 
 

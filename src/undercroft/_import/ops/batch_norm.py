@@ -25,7 +25,10 @@ def batch_normalization(node: Node, builder: Builder) -> None:
         builder.floats(node.input(1 + index), name).astype(np.float64)
         for index, name in enumerate(names)
     )
-    factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
+    variance += attribute(node, "epsilon", 1e-5)
+    if not (variance > 0).all():
+        raise Unsupported("its variance is not positive")
+    factor = scale / np.sqrt(variance)
     addend = bias - mean * factor
 
     value = builder.value(node.input(0))

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from undercroft._import.builder import Builder
+import math
+
+from undercroft._import.builder import Builder, Unsupported
 from undercroft._import.graph import Attributes
 from undercroft._import.ops._registry import attribute, handler
 from undercroft._import.source import Node
@@ -17,6 +19,8 @@ def hard_sigmoid(node: Node, builder: Builder) -> None:
         alpha=float(attribute(node, "alpha", 0.2)),
         beta=float(attribute(node, "beta", 0.5)),
     )
+    if not (math.isfinite(attributes.alpha) and math.isfinite(attributes.beta)):
+        raise Unsupported(f"alpha={attributes.alpha}, beta={attributes.beta}")
     _elementwise(node, builder, Op.HARD_SIGMOID, attributes)
 
 

@@ -40,6 +40,11 @@ def pool(node: Node, builder: Builder) -> None:
         raise Unsupported(f"pads {spatial.pads} as large as the kernel")
     shape = builder.shape(node.outputs[0])
     out = (1, shape[2]) if rank == 3 else (shape[2], shape[3])
+    if any(
+        (out[axis] - 1) * spatial.stride[axis] - spatial.pads[axis] >= size[axis]
+        for axis in (0, 1)
+    ):
+        raise Unsupported("a window lies wholly in the padding")
     flags = 0
     if average and attribute(node, "count_include_pad", 0):
         # Whether a window that reaches beyond the padding counts what is not
