@@ -54,7 +54,7 @@ BUDGET = "12MiB"
 SECRETS = {CONTENT_KEY, PAGE_KEY, PROGRAM, PACKED_WEIGHTS, MODEL_WEIGHTS, ACTIVATIONS}
 # Fractions of an inference after which the board is stopped and copied.
 MOMENTS = (0.35, 0.7)
-LOOK_AFTER_PUSHES = 60
+LOOK_AFTER_PUSHES = 12
 
 
 @dataclass
@@ -111,11 +111,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
 
             copies = []
             with Inferring(lambda: session.run(None, {"x": photo})) as inferring:
+                began = time.monotonic()
                 for number, moment in enumerate(MOMENTS):
-                    done = inferring.completed
-                    while inferring.completed == done:
-                        time.sleep(0.01)
-                    time.sleep(moment * stats.seconds)
+                    time.sleep(
+                        max(0, began + moment * stats.seconds - time.monotonic())
+                    )
                     copies.append(snapshot(board, folder / f"secure-{number}"))
             live = quick_proof(
                 board, secrets, infer=lambda: session.run(None, {"x": photo})
@@ -190,7 +190,7 @@ def test_the_normal_world_holds_no_secret(runs, moment):
     assert result.without(INPUT).clean, (result.found, result.first_offsets)
     # The photo comes through normal memory: the search sees what is there.
     assert result.found[INPUT] >= result.needles[INPUT] // 2
-    assert runs.inferences >= len(MOMENTS)
+    assert runs.inferences >= 1
     assert runs.decrypted_bytes > 10 << 20
 
 
@@ -203,6 +203,7 @@ def test_the_disks_hold_no_secret(runs):
 
 def test_the_same_search_finds_everything_in_the_control(runs):
     result = scan(runs.secrets, runs.control_copy)
+    print("found of", result.needles, result.found)
     for kind in SECRETS | {INPUT}:
         assert result.found[kind] > 0, (kind, result.found)
     assert result.found[CONTENT_KEY] == result.found[PAGE_KEY] == 2

@@ -3,8 +3,9 @@
 
 The engine of the `host:` device infers in the board's normal world, so that
 everything which the secure world keeps to itself lies in normal memory. In the
-middle of an inference the host is asked to look. Only afterwards are the
-activations collected and sent: what the host found cannot come from sending.
+middle of an inference the host is asked to look. Only then are activations
+collected, to the end of the inference, and sent: what the host found cannot come
+from sending. What earlier operators left behind in the arena is among them.
 
 An application of that kind also holds the ONNX file; and the content key, which
 the engine wipes after use, is held here on purpose.
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from undercroft._device.base import Invoker, Reply
 
 WINDOW_BYTES: Final = 16
-WINDOW_EVERY_BYTES: Final = 512
+WINDOW_EVERY_BYTES: Final = 128
 
 
 class WatchedInvoker:
@@ -117,23 +118,21 @@ def main(url: str) -> None:
     device = HostDevice(task["device"], private_key=private_key)
     client = ModelClient(device.open(), sealed, channel.fetch("license"))
     client._push_pages = 1
+    windows = ActivationWindows(arena_of(device), task["activations"])
     pushed = 0
 
-    def ask_to_look() -> None:
+    def after_push() -> None:
         nonlocal pushed
         pushed += 1
         if pushed == task["look_after_pushes"]:
             channel.ask("look", b"")
+        if pushed >= task["look_after_pushes"]:
+            windows.look()
 
-    plain = client._invoker
-    client._invoker = WatchedInvoker(plain, ask_to_look)
-    client.infer(inputs)
+    client._invoker = WatchedInvoker(client._invoker, after_push)
+    outputs, stats = client.infer(inputs)
     if pushed < task["look_after_pushes"]:
         raise SystemExit(f"only {pushed} pages are streamed")
-
-    windows = ActivationWindows(arena_of(device), task["activations"])
-    client._invoker = WatchedInvoker(plain, windows.look)
-    outputs, stats = client.infer(inputs)
     client.close()
     device.close()
     channel.put("activations", windows.join())
