@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bench` as a person calls it; the board is another test's matter."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from helpers.onnx_nets import case
+from undercroft._bench import run as bench_run
+from undercroft._bench.report import Report, Row
+from undercroft._cli.bench import command
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Replace the measurement; return what it was asked for."""
+    asked: list[tuple[list[str], list[int]]] = []
+
+    def measure(subjects, budgets, *, progress):
+        progress("measuring")
+        asked.append(([subject.name for subject in subjects], list(budgets)))
+        counts = {
+            field.name: 1000
+            for field in dataclasses.fields(Row)
+            if field.name not in {"model", "budget_bytes", "max_rel_error"}
+        }
+        rows = [
+            Row(model=subject.name, budget_bytes=budget, max_rel_error=1e-7, **counts)
+            for subject in subjects
+            for budget in budgets
+        ]
+        return Report(environment={"qemu": "7.2"}, rows=tuple(rows))
+
+    monkeypatch.setattr(bench_run, "measure", measure)
+    return asked
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "small.onnx"
+    onnx.save(case("lenet").model, str(path))
+    return path
+
+
+def test_json_has_environment_and_rows(measured, model):
+    words = ["--model", str(model), "--budget", "1MiB", "--budget", "2MiB", "--json"]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["environment"] == {"qemu": "7.2"}
+    assert [row["budget_bytes"] for row in document["rows"]] == [1 << 20, 2 << 20]
+    assert document["rows"][0]["secure_to_plain"] == 1.0
+    assert measured == [(["small"], [1 << 20, 2 << 20])]
+
+
+def test_the_table_is_for_people(measured, model):
+    result = CliRunner().invoke(command, ["--model", str(model), "--budget", "1MiB"])
+    assert result.exit_code == 0, result.output
+    assert "small in 1 MiB" in result.stdout
+    assert "world switches" in result.stdout
+
+
+def test_the_result_is_recorded(measured, model, tmp_path):
+    path = tmp_path / "result.json"
+    words = ["--model", str(model), "--budget", "1MiB", "-o", str(path)]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    assert Report.load(path).rows[0].model == "small"
+
+
+def test_a_budget_without_limit_is_a_usage_error(measured, model):
+    words = ["--model", str(model), "--budget", "unlimited"]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 2
+    assert not measured
+
+
+def test_help_has_an_example():
+    result = CliRunner().invoke(command, ["--help"])
+    assert result.exit_code == 0
+    assert "undercroft bench --budget 12MiB" in result.stdout
