@@ -103,30 +103,28 @@ def _print_tables(report: Report) -> None:
     from undercroft._bench.report import mib, millions
 
     console = Console()
-    table = Table(title="instructions of one inference, and ratios")
-    for name in ("model", "budget"):
-        table.add_column(name)
+    table = Table(title="millions of instructions of one inference, and ratios")
+    table.add_column("model", no_wrap=True)
     for name in (
-        "secure, first",
-        "secure",
+        "budget",
+        "secure\nfirst",
+        "secure\nsteady",
         "plain",
-        "onnxruntime",
-        "secure/plain",
-        "plain/onnxruntime",
-        "secure/onnxruntime",
+        "onnx\nruntime",
+        "secure\n/plain",
+        "plain\n/onnxr.",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in report.rows:
         table.add_row(
             row.model,
             mib(row.budget_bytes),
-            millions(row.secure_first_instructions),
-            millions(row.secure_steady_instructions),
-            millions(row.plain_instructions),
-            millions(row.onnxruntime_instructions),
+            f"{row.secure_first_instructions / 1e6:.1f}",
+            f"{row.secure_steady_instructions / 1e6:.1f}",
+            f"{row.plain_instructions / 1e6:.1f}",
+            f"{row.onnxruntime_instructions / 1e6:.1f}",
             f"{row.secure_to_plain:.3f}",
             f"{row.plain_to_onnxruntime:.3f}",
-            f"{row.secure_to_onnxruntime:.3f}",
         )
     console.print(table)
     for row in report.rows:
