@@ -28,9 +28,9 @@ $(STAMPS)/system: tools/system_packages.py
 $(STAMPS)/venv: requirements.lock pyproject.toml $(STAMPS)/system
 	@echo "== Python environment ($(VENV), versions and hashes locked)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 		--require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 		--no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -20,7 +20,7 @@ PACKAGES = {
     "build-essential": "gcc and make: the host build of the engine",
     "ca-certificates": "fetching packages",
     "clang": "fuzzers (libFuzzer) and sanitizers",
-    "cpio": "the board's initial RAM disk",
+    "cpio": "tests of the board's initial RAM disk",
     "debian-archive-keyring": "checking the signatures of the board's packages",
     "device-tree-compiler": "the board's firmware",
     "e2fsprogs": "the board's disk images (mke2fs -d, debugfs)",
@@ -29,7 +29,7 @@ PACKAGES = {
     "libssl-dev": "the host engine's cryptography, firmware tools",
     "python3-venv": "the project's virtual environment",
     "qemu-system-arm": "the emulated board",
-    "qemu-user": "arm64 unit tests and byte-compiling for the board",
+    "qemu-user": "the arm64 tests in user mode",
     "xz-utils": "unpacking Debian packages",
 }
 

@@ -57,13 +57,13 @@ class VerbGroup(click.Group):
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="undercroft")
 def main() -> None:
-    r"""Run a proprietary neural network on devices you do not trust.
+    """Run a proprietary neural network on devices you do not trust.
 
     It runs there in the Arm TrustZone secure world.
 
     \b
     Example: undercroft verify model.onnx --budget 12MiB --device board:
-    """
+    """  # noqa: D301 click wants the character itself
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 any JSON value

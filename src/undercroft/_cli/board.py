@@ -37,7 +37,7 @@ def _name_option(function: Function) -> Function:
 
 @click.group()
 def command() -> None:
-    r"""Build, start and stop the emulated TrustZone board.
+    """Build, start and stop the emulated TrustZone board.
 
     It is a QEMU machine with Arm's secure world, running Debian's OP-TEE and
     Linux. It demonstrates and tests; its keys are no secret.
@@ -47,7 +47,7 @@ def command() -> None:
       undercroft board up
       undercroft board shell -c "ls -l /dev/tee0"
       undercroft board down
-    """
+    """  # noqa: D301 click wants the character itself
 
 
 @command.command()
@@ -58,11 +58,11 @@ def command() -> None:
 )
 @json_option
 def build(refresh: bool, as_json: bool) -> None:
-    r"""Assemble the board's images; nothing to do when nothing changed.
+    """Assemble the board's images; nothing to do when nothing changed.
 
     \b
     Example: undercroft board build
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft import _board
 
     started = time.monotonic()
@@ -109,13 +109,13 @@ def up(
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    r"""Start the board, or restart it when our programs on it changed.
+    """Start the board, or restart it when our programs on it changed.
 
     It goes on running until `undercroft board down`.
 
     \b
     Example: undercroft board up --clock instructions
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft import _board
 
     started = time.monotonic()
@@ -141,11 +141,11 @@ def up(
 )
 @json_option
 def down(name: str, all_boards: bool, wipe: bool, as_json: bool) -> None:
-    r"""Stop the board. Its disk stays, unless --wipe is given.
+    """Stop the board. Its disk stays, unless --wipe is given.
 
     \b
     Example: undercroft board down --all
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft import _board
 
     names = _board.names() if all_boards else [name]
@@ -162,11 +162,11 @@ def down(name: str, all_boards: bool, wipe: bool, as_json: bool) -> None:
 @click.option("--name", help="Which board. Default: all.")
 @json_option
 def status(name: str | None, as_json: bool) -> None:
-    r"""Show which boards are up and where they answer.
+    """Show which boards are up and where they answer.
 
     \b
     Example: undercroft board status --json
-    """
+    """  # noqa: D301 click wants the character itself
     from rich.console import Console
     from rich.table import Table
 
@@ -207,13 +207,13 @@ def status(name: str | None, as_json: bool) -> None:
 )
 @json_option
 def shell(name: str, script: str | None, timeout: float, as_json: bool) -> None:
-    r"""Open a root shell on the board's Linux (the normal world).
+    """Open a root shell on the board's Linux (the normal world).
 
     Ctrl-] leaves it. With -c one command runs, without the terminal.
 
     \b
     Example: undercroft board shell -c "cat /proc/cpuinfo"
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft import _board
 
     if script is not None:
@@ -243,13 +243,13 @@ def shell(name: str, script: str | None, timeout: float, as_json: bool) -> None:
 @click.option("-n", "--lines", type=click.IntRange(min=1), help="Only the last lines.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows; Ctrl-C ends.")
 def log(name: str, which: str | None, lines: int | None, follow: bool) -> None:
-    r"""Print a log of the board: Linux's console, or one of the others.
+    """Print a log of the board: Linux's console, or one of the others.
 
     The logs of a board that is down are those of its last run.
 
     \b
     Example: undercroft board log --secure -n 20
-    """
+    """  # noqa: D301 click wants the character itself
     from undercroft import _board
 
     path = _board.log_path(name, which or "console")

@@ -31,7 +31,7 @@ def command(
     page_bytes: int,
     as_json: bool,
 ) -> None:
-    r"""Show how MODEL (ONNX) fits into a budget of secure memory.
+    """Show how MODEL (ONNX) fits into a budget of secure memory.
 
     For each operator: how its weights are partitioned, how many bytes stay
     decrypted and how many are decrypted at each inference, what activations
@@ -41,7 +41,7 @@ def command(
     \b
     Example:
       undercroft plan model.onnx --budget 12MiB --input-shape x=1,3,224,224
-    """
+    """  # noqa: D301 click wants the character itself
     from rich.console import Console
 
     from undercroft.plan import plan

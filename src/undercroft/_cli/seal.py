@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @budget_option
 @input_shape_option
 @json_option
-def command(  # noqa: PLR0917 click passes options by name
+def command(
     model: Path,
     output: Path,
     key: Path,
