@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BOARD: Final = "bench"
 DEFAULT_BUDGETS: Final = (12 << 20, 7 << 20)
 MAX_REL_ERROR: Final = 1e-4
-_STEADY_RUNS: Final = 3
+_STEADY_RUNS: Final = 2
 _GUEST_FOLDER: Final = "/tmp"  # noqa: S108 a tmpfs on the board
 _GUEST_MODULE: Final = "undercroft._bench.guest"
 
