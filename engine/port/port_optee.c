@@ -184,8 +184,15 @@ bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
 	TEE_OperationHandle operation = TEE_HANDLE_NULL;
 	TEE_Result result = TEE_ERROR_GENERIC;
 	uint8_t sec_tag[GCM_TAG_BYTES] = {0};
+	uint8_t *source = NULL;
 	size_t out_len = len;
 
+	/* Not in place: OP-TEE 4.5 then finds a wrong tag when the last block
+	 * is not a whole one. One byte more, because 0 may give NULL. */
+	source = TEE_Malloc(len + 1U, TEE_MALLOC_FILL_ZERO);
+	if (!source)
+		return false;
+	memcpy(source, data, len);
 	memcpy(sec_tag, tag, sizeof(sec_tag));
 	operation =
 		keyed_operation(TEE_ALG_AES_GCM, TEE_MODE_DECRYPT, TEE_TYPE_AES,
@@ -196,10 +203,11 @@ bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
 	if (result == TEE_SUCCESS) {
 		if (aad_len != 0)
 			TEE_AEUpdateAAD(operation, aad, aad_len);
-		result = TEE_AEDecryptFinal(operation, data, len, data,
+		result = TEE_AEDecryptFinal(operation, source, len, data,
 					    &out_len, sec_tag, GCM_TAG_BYTES);
 	}
 	TEE_FreeOperation(operation);
+	TEE_Free(source);
 	if (result != TEE_SUCCESS || out_len != len) {
 		uc_port_wipe(data, len);
 		return false;

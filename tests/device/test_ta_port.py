@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
     X25519PublicKey,
 )
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from helpers import guest
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(900)]

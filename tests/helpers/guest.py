@@ -66,10 +66,15 @@ def python(source: str, *, timeout_seconds: float = 180) -> str:
 
 @dataclass
 class Steps:
-    """A batch of calls; collect them, then `run` once."""
+    """A batch of calls; collect them, then `run` once.
+
+    A session of its own spans the batch, so that the Trusted Application is loaded
+    once and not for each session that the batch opens.
+    """
 
     uuid: str = TA_UUID
     steps: list[dict[str, Any]] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
 
     def open(self, session: str = "s") -> int:
         """Open a session; return the step's index."""
@@ -95,8 +100,11 @@ class Steps:
 
     def run(self, *, timeout_seconds: float = 180) -> list[dict[str, Any]]:
         """Run all steps on the board; return their answers."""
-        request = json.dumps({"uuid": self.uuid, "steps": self.steps}).encode()
-        packed = base64.b64encode(zlib.compress(request)).decode()
+        blobs = {name: data.hex() for name, data in self.blobs.items()}
+        steps = [{"open": "the batch's own"}, *self.steps]
+        request = {"uuid": self.uuid, "steps": steps, "blobs": blobs}
+        compressed = zlib.compress(json.dumps(request).encode(), 9)
+        packed = base64.b64encode(compressed).decode()
         assert len(packed) < _PACKED_LIMIT, "too much for one command line"
         output = python(
             f"{_CALLS.read_text()}\nmain({packed!r})", timeout_seconds=timeout_seconds
@@ -105,8 +113,9 @@ class Steps:
         assert lines, output
         text = zlib.decompress(base64.b64decode(lines[-1].removeprefix("answers: ")))
         answers: list[dict[str, Any]] = json.loads(text)
-        assert len(answers) == len(self.steps)
-        return answers
+        assert len(answers) == len(steps)
+        assert answers[0] == {}, answers[0]
+        return answers[1:]
 
     def _add(self, step: Mapping[str, Any]) -> int:
         self.steps.append(dict(step))

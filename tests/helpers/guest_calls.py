@@ -9,7 +9,8 @@
 and a PARAM one of ``["none"]``, ``["value_input", a, b]``, ``["value_inout", a,
 b]``, ``["value_output"]``, ``["in", hex]``, ``["inout", hex]``, ``["out", size]``
 (temporary memory), ``["null_in", size]``, ``["null_out", size]`` (no memory, but a
-size), ``["buffer_in", size]`` (the session's registered memory).
+size), ``["buffer_in", size]`` (the session's registered memory). For hex, ``@NAME``
+stands for one of the request's blobs, ``@NAME^PLACE:MASK`` for it with a byte changed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,24 @@ _KINDS = {
 OUTPUT_FILL = 0x5A
 
 
-def call(invoker: TeeInvoker, command: int, params: list[list[Any]]) -> dict[str, Any]:
+def bytes_of(text: str, blobs: dict[str, str]) -> bytes:
+    """Read hexadecimal, or a blob with or without a changed byte."""
+    if not text.startswith("@"):
+        return bytes.fromhex(text)
+    name, _, change = text[1:].partition("^")
+    data = bytearray.fromhex(blobs[name])
+    if change:
+        place, mask = map(int, change.split(":"))
+        data[place] ^= mask
+    return bytes(data)
+
+
+def call(
+    invoker: TeeInvoker,
+    command: int,
+    params: list[list[Any]],
+    blobs: dict[str, str],
+) -> dict[str, Any]:
     """Make one call and return everything that came back."""
     operation = TeecOperation()
     memories: dict[int, Any] = {}
@@ -59,7 +77,7 @@ def call(invoker: TeeInvoker, command: int, params: list[list[Any]]) -> dict[str
             if kind == "out":
                 data = bytes([OUTPUT_FILL]) * arguments[0]
             else:
-                data = bytes.fromhex(arguments[0])
+                data = bytes_of(arguments[0], blobs)
             memories[index] = ctypes.create_string_buffer(data, max(len(data), 1))
             param.tmpref.buffer = ctypes.addressof(memories[index])
             param.tmpref.size = sizes[index] = len(data)
@@ -103,7 +121,9 @@ def main(packed: str) -> None:
                 answers.append(device.info().as_dict())
             else:
                 invoker = sessions[step["call"]]
-                answers.append(call(invoker, step["command"], step["params"]))
+                answers.append(
+                    call(invoker, step["command"], step["params"], request["blobs"])
+                )
                 if answers[-1]["result"] != teec.Result.SUCCESS:
                     failure = teec.command_failure(
                         answers[-1]["result"], answers[-1]["origin"], "CALL"
