@@ -493,6 +493,55 @@ def test_more_or_fewer_bytes_than_the_pages_have_are_refused(
         )
 
 
+# ---- what a person reads ----
+
+
+@pytest.mark.parametrize(
+    ("uuid", "message", "hint"),
+    [
+        (guest.ABSENT_TA_UUID, "not installed", "make ta"),
+        (guest.DAMAGED_TA_UUID, "damaged, or not signed", "signing key"),
+    ],
+    ids=["absent", "damaged"],
+)
+def test_a_ta_that_cannot_be_loaded_says_what_to_do(
+    uuid: str, message: str, hint: str
+) -> None:
+    source = f"""
+from uuid import UUID
+from undercroft._device.tee import TeeDevice
+from undercroft.errors import EnvironmentMissingError
+try:
+    TeeDevice(uuid=UUID("{uuid}")).open()
+except EnvironmentMissingError as error:
+    print(error.message, "|", error.hint)
+"""
+    words = guest.python(source)
+    assert message in words
+    assert hint in words
+    assert uuid in words
+    assert "0xffff" not in words
+
+
+def test_two_programs_push_as_much_as_they_may_at_once() -> None:
+    # Each call maps 2 MiB of shared memory beside the arena; the Trusted
+    # Application serves one at a time and the other waits.
+    source = """
+from undercroft._device.tee import BUFFER_BYTES, TeeDevice
+from undercroft._spec import Command, Status
+session = TeeDevice().open()
+for _ in range(50):
+    reply = session.invoke(Command.PUSH, values=(0, 31), buffer_bytes=BUFFER_BYTES)
+    assert reply.status == Status.BAD_STATE, reply
+print("fifty")
+"""
+    output = guest.sh(
+        f"cat >/tmp/push.py <<'END'\n{source}\nEND\n"
+        "python3 /tmp/push.py & python3 /tmp/push.py & wait"
+    )
+    assert output.split() == ["fifty", "fifty"]
+
+
 # ---- keys that would end a careless TA ----
 
 

@@ -18,6 +18,8 @@ from undercroft import _board, _build
 
 TA_UUID = "8ad4c6e2-9f6b-4c0e-b1a7-5d3b0f7c2a91"
 PORT_TA_UUID = "0b5f7a6e-2f0c-4b7f-9d53-7c1f3a54e6d8"
+DAMAGED_TA_UUID = "5e1d6a3c-7a0d-4c39-8b34-6d1f0a9c2e57"
+ABSENT_TA_UUID = "c0ffee00-7a0d-4c39-8b34-6d1f0a9c2e57"
 BOARD_NAME = "device-tests"
 """A board of the tests' own: they restart it and wear its secure storage."""
 
@@ -44,7 +46,18 @@ def build_port_ta() -> Path:
 def up() -> None:
     """Have the tests' board up, with the current TA and the port's."""
     _build.build("ta")
-    _board.ensure_up(BOARD_NAME, extra={f"ta/{PORT_TA_UUID}.ta": build_port_ta()})
+    port = build_port_ta()
+    damaged = port.with_name("damaged.bin")
+    content = bytearray(port.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    _board.ensure_up(
+        BOARD_NAME,
+        extra={
+            f"ta/{PORT_TA_UUID}.ta": port,
+            f"ta/{DAMAGED_TA_UUID}.ta": damaged,
+        },
+    )
 
 
 def sh(command: str, *, timeout_seconds: float = 120) -> str:

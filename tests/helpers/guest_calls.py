@@ -25,6 +25,7 @@ from uuid import UUID
 from undercroft._device import teec
 from undercroft._device.tee import TeeDevice, TeeInvoker
 from undercroft._device.teec import ParamType, TeecOperation
+from undercroft.errors import Error
 
 _KINDS = {
     "none": ParamType.NONE,
@@ -129,7 +130,7 @@ def main(packed: str) -> None:
                         answers[-1]["result"], answers[-1]["origin"], "CALL"
                     )
                     answers[-1]["error"] = [failure.code, failure.diagnostics()]
-        except teec.Error as error:
+        except Error as error:
             answers.append({"error": [error.code, error.diagnostics()]})
     for session in sessions.values():
         session.close()
