@@ -112,6 +112,11 @@
 #define UC_STATE_RUNNING 4U
 #define UC_STATE_DONE 5U
 
+/* [kernel_sets] */
+#define UC_KERNEL_SET_SSE 1U
+#define UC_KERNEL_SET_NEON_A73 2U
+#define UC_KERNEL_SET_NEON_LD128 3U
+
 enum uc_status {
 	UC_ST_OK = 0x0000,
 	UC_ST_BAD_PARAMETERS = 0x0101,

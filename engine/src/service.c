@@ -5,6 +5,7 @@
  * zero.
  */
 #include "bytes.h"
+#include "kernels/uc_kernels.h"
 #include "pool.h"
 #include "uc_license.h"
 
@@ -83,6 +84,7 @@ static struct result do_info(struct uc_session *session,
 	uc_store_u32(record + 8, (uint32_t)pool->len);
 	uc_store_u32(record + 12, (uint32_t)uc_pool_free_bytes(pool));
 	uc_store_u32(record + 16, pool->advised_pages);
+	uc_store_u32(record + 20, uc_kernels.id);
 	uc_store_u32(record + 24, uc_port_tick_hz() != 0);
 	memcpy(record + 32, text[build != 0], BUILD_TEXT_BYTES);
 	return answer_record(&params[1], record, sizeof(record));

@@ -115,6 +115,11 @@ STATE_INPUT: Final[int] = 3
 STATE_RUNNING: Final[int] = 4
 STATE_DONE: Final[int] = 5
 
+# [kernel_sets]
+KERNEL_SET_SSE: Final[int] = 1
+KERNEL_SET_NEON_A73: Final[int] = 2
+KERNEL_SET_NEON_LD128: Final[int] = 3
+
 
 class Op(IntEnum):
     """[ops] of the constants."""

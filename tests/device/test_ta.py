@@ -22,6 +22,7 @@ from undercroft._format.cose import key_thumbprint
 from undercroft._format.license import LicenseClaims
 from undercroft._spec import (
     DEFAULT_ARENA_BYTES,
+    KERNEL_SET_NEON_A73,
     MAX_HEADER_BYTES,
     MAX_LICENSE_BYTES,
     PAGE_TAG_BYTES,
@@ -90,6 +91,7 @@ def test_info_tells_build_arena_and_ticks() -> None:
     info = steps.run()[place]
     assert info["kind"] == "op-tee"
     assert info["build"] == "development"
+    assert info["kernel_set"] == KERNEL_SET_NEON_A73
     assert "development" in info["version"]
     assert info["arena_bytes"] == info["free_bytes"] == DEFAULT_ARENA_BYTES
     assert info["has_ticks"] is True

@@ -13,6 +13,7 @@ UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_cortex_a75);
 UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_cortex_a75);
 
 const struct uc_kernels uc_kernels = {
+	.id = UC_KERNEL_SET_NEON_A73,
 	.name = "neon-a73",
 	.rows =
 		{

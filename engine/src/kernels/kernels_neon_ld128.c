@@ -10,6 +10,7 @@ UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_ld128);
 UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_ld64);
 
 const struct uc_kernels uc_kernels = {
+	.id = UC_KERNEL_SET_NEON_LD128,
 	.name = "neon-ld128",
 	.rows =
 		{

@@ -29,6 +29,7 @@ uc_vexp_fn UC_XNN(raddstoreexpminusmax_ukernel__sse2_rr2_p5_u16_acc2);
 uc_transpose_fn xnn_x32_transposec_ukernel__4x4_sse;
 
 const struct uc_kernels uc_kernels = {
+	.id = UC_KERNEL_SET_SSE,
 	.name = "sse",
 	.rows =
 		{

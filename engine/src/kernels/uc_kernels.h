@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "uc_spec.h"
+
 #define UC_MAX_TILE_ROWS 8 /* spec: Scratch counts on it */
 #define UC_ROW_KERNELS 3
 #define UC_DWCONV_KERNELS 4
@@ -114,6 +116,7 @@ struct uc_binary_kernel {
 };
 
 struct uc_kernels {
+	uint32_t id; /* UC_KERNEL_SET_* */
 	const char *name;
 	/* Descending rows; the last has 1. */
 	struct uc_row_kernel rows[UC_ROW_KERNELS];

@@ -27,7 +27,7 @@ class DeviceInfo:
         arena_bytes: secure memory for models, in all.
         free_bytes: secure memory for models that is not in use.
         push_pages: pages in one PUSH that the device advises, 0 for no advice.
-        kernel_set: id of the compute kernels it was built with.
+        kernel_set: the compute kernels it was built with (`_spec.KERNEL_SET_*`).
         has_ticks: whether statistics carry time per phase.
         version: version and build, in words.
     """
