@@ -83,10 +83,10 @@ check-gen: $(STAMPS)/venv ## fail when a generated file is stale
 	@$(BIN)/python spec/gen.py --check
 
 test: setup lint ## everything, from types to the board
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest
 
 test-quick: $(STAMPS)/venv engine ## without the board
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not board and not slow"
+	@$(BIN)/python -m pytest -m "not board and not slow"
 
 fuzz: $(STAMPS)/venv ## fuzz the C parsers and the program checker, SECONDS each
 	@$(BIN)/python -m undercroft._build fuzz

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the tables in docs/benchmarks.md from the results recorded here.
+"""Write the tables in docs/benchmarks.md and README.md from the results here.
 
 python benchmarks/table.py            # write
 python benchmarks/table.py --check    # fail when they are stale
@@ -14,7 +14,6 @@ from undercroft._bench.report import Report, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN = "<!-- begin: benchmarks/table.py writes this -->\n"
 END = "<!-- end -->\n"
 
@@ -29,26 +28,37 @@ def tables() -> str:
     )
 
 
-def page(text: str) -> str:
-    """Put the tables between the marks of the page."""
+def summary() -> str:
+    """The first table of the first recorded result."""
+    return tables().split("\n\n")[1] + "\n"
+
+
+PAGES = {ROOT / "docs" / "benchmarks.md": tables, ROOT / "README.md": summary}
+
+
+def page(path: Path, text: str) -> str:
+    """Put a page's tables between its marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"{PAGE} has no place for the tables")
-    return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
+        raise SystemExit(f"{path} has no place for the tables")
+    return f"{before}{BEGIN}\n{PAGES[path]()}\n{END}{after}"
 
 
 def main(arguments: list[str]) -> int:
     """Write or check; return the exit code."""
-    text = PAGE.read_text()
-    wanted = page(text)
-    if "--check" in arguments:
-        if text != wanted:
-            print(f"{PAGE} is stale: run python benchmarks/table.py", file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(wanted)
-    return 0
+    stale = 0
+    for path in PAGES:
+        text = path.read_text()
+        wanted = page(path, text)
+        if text == wanted:
+            continue
+        if "--check" in arguments:
+            print(f"{path} is stale: run python benchmarks/table.py", file=sys.stderr)
+            stale = 1
+        else:
+            path.write_text(wanted)
+    return stale
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def test_a_stale_table_is_noticed(tmp_path, monkeypatch, capsys):
     program = table_program()
     page = tmp_path / "page.md"
     page.write_text(f"text\n{program.BEGIN}old\n{program.END}more\n")
-    monkeypatch.setattr(program, "PAGE", page)
+    monkeypatch.setattr(program, "PAGES", {page: program.summary})
     assert program.main(["--check"]) == 1
     assert "stale" in capsys.readouterr().err
     assert program.main([]) == 0
