@@ -198,4 +198,6 @@ def test_recorded_results_keep_the_promises():
         for row in Report.load(path).rows:
             assert row.secure_peak_bytes <= row.budget_bytes
             assert row.plain_to_onnxruntime <= 1.1
+            if row.budget_bytes == 12 << 20:  # ADR 0007 says why not below.
+                assert row.secure_to_plain <= 1.35
             assert row.max_rel_error <= 1e-4
