@@ -11,11 +11,11 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format gen check-gen engine ta board bench \
-	fuzz test-quick verify clean lock
+	fuzz test-quick test-exhaustive clean lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
-		awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+		awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 # ---- setting up ----
 
@@ -83,10 +83,13 @@ check-gen: $(STAMPS)/venv ## fail when a generated file is stale
 	@$(BIN)/python spec/gen.py --check
 
 test: setup lint ## everything, from types to the board
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not exhaustive"
+
+test-exhaustive: $(STAMPS)/venv engine ## all 255 other values of each byte of header and license
+	@$(BIN)/python -m pytest -m exhaustive
 
 test-quick: $(STAMPS)/venv engine ## without the board
-	@$(BIN)/python -m pytest -m "not board and not slow"
+	@$(BIN)/python -m pytest -m "not board and not slow and not exhaustive"
 
 fuzz: $(STAMPS)/venv ## fuzz the C parsers and the program checker, SECONDS each
 	@$(BIN)/python -m undercroft._build fuzz

@@ -43,7 +43,7 @@ def shipment() -> Shipment:
     "every_value",
     [
         pytest.param(False, id="every-position"),
-        pytest.param(True, id="every-position-and-value", marks=pytest.mark.slow),
+        pytest.param(True, id="every-position-and-value", marks=pytest.mark.exhaustive),
     ],
 )
 def test_no_change_of_one_byte_is_accepted(shipment, part, every_value):
