@@ -28,11 +28,15 @@ class Tensor:
         name: The ONNX value it was made for.
         dims: Elements along n, h, w, c as stored.
         wire_layout: For an input or output, how it crosses the boundary.
+        parent: For a view, the tensor of which it is a box; never a view itself.
+        origin: Where in its parent the box begins: n, h, w, c as stored.
     """
 
     name: str
     dims: Dims
     wire_layout: int = 0
+    parent: int | None = None
+    origin: Dims = (0, 0, 0, 0)
 
     @property
     def size_bytes(self) -> int:
@@ -88,6 +92,11 @@ class Graph:
     outputs: tuple[int, ...]
     input_infos: tuple[TensorInfo, ...]
     output_infos: tuple[TensorInfo, ...]
+
+    def root(self, tensor: int) -> int:
+        """Return the tensor whose memory a tensor lies in: itself or its parent."""
+        parent = self.tensors[tensor].parent
+        return tensor if parent is None else parent
 
     @property
     def weights_bytes(self) -> int:
