@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from undercroft import _spec
+from undercroft._format.ops.convolution import depthwise_slots
 from undercroft._format.program import OpRecord, Program, TensorRecord, decode
-from undercroft._format.program_check import depthwise_slots
 from undercroft._spec import Op
 from undercroft.plan import Plan
 

@@ -2,110 +2,23 @@
 """Every rule that `spec/sealed-model.md` states about a program.
 
 The engine checks the same rules in C before it runs anything; here they keep
-the planner honest and let the provider's machine judge any program. What an
-operator needs (weights, scratch, shapes) stands in one place, `rules_of`.
+the planner honest and let the provider's machine judge any program. What one
+operator needs (shapes, weights, scratch) stands in `undercroft._format.ops`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
 
 from undercroft import _spec
+from undercroft._format.ops import OPS, Shapes
 from undercroft._format.program import Dims, OpRecord, Program, TensorRecord
-from undercroft._spec import Op, Scheme
+from undercroft._spec import Scheme
 from undercroft.errors import FormatError
 
-__all__ = [
-    "BINARY_OPS",
-    "ELEMENTWISE_OPS",
-    "align",
-    "check",
-    "depthwise_slots",
-    "panel_shape",
-    "scratch_bytes",
-]
-
-BINARY_OPS: Final = frozenset({Op.ADD, Op.SUB, Op.MUL, Op.DIV})
-ELEMENTWISE_OPS: Final = BINARY_OPS | {
-    Op.CLAMP,
-    Op.HARD_SIGMOID,
-    Op.HARD_SWISH,
-    Op.SOFTMAX,
-}
-CONVOLUTIONS: Final = frozenset({Op.CONV_2D, Op.DEPTHWISE_CONV_2D})
-POOLS: Final = frozenset({Op.MAX_POOL_2D, Op.AVERAGE_POOL_2D})
-
-_DEPTHWISE_SLOTS: Final = (3, 4, 9, 25)
-_FLAGS: Final = {
-    Op.ADD: _spec.OP_FLAG_SCALAR_OPERAND,
-    Op.MUL: _spec.OP_FLAG_SCALAR_OPERAND,
-    Op.SUB: _spec.OP_FLAG_SCALAR_OPERAND | _spec.OP_FLAG_REVERSED,
-    Op.DIV: _spec.OP_FLAG_SCALAR_OPERAND | _spec.OP_FLAG_REVERSED,
-    Op.AVERAGE_POOL_2D: _spec.OP_FLAG_COUNT_INCLUDE_PAD,
-}
-
-
-def align(size: int, to: int = _spec.ARENA_ALIGN_BYTES) -> int:
-    """Round up to a multiple."""
-    return -(-size // to) * to
-
-
-def depthwise_slots(taps: int) -> int:
-    """Return how many weight slots a depthwise kernel of so many taps has."""
-    return next(slots for slots in _DEPTHWISE_SLOTS if taps <= slots)
-
-
-def panel_shape(op: OpRecord, a: Dims | None, out: Dims) -> tuple[int, int]:
-    """Return `(panel_bytes, panel_count)` that an operator must have.
-
-    For CONSTANT the size of a panel is free: it is taken from the record.
-    """
-    lanes = _spec.PANEL_CHANNELS
-    row = 4 * lanes
-    if op.code is Op.CONSTANT:
-        if op.panel_bytes == 0:
-            return row, -(-4 * math.prod(out) // row)
-        return op.panel_bytes, -(-4 * math.prod(out) // op.panel_bytes)
-    if a is None:
-        return 0, 0
-    taps = op.kernel[0] * op.kernel[1]
-    if op.code is Op.CONV_2D:
-        cin_g, cout_g = a[3] // op.groups, out[3] // op.groups
-        return row * (1 + taps * cin_g), op.groups * -(-cout_g // lanes)
-    if op.code is Op.DEPTHWISE_CONV_2D:
-        return row * (1 + depthwise_slots(taps)), -(-out[3] // lanes)
-    if op.code is Op.FULLY_CONNECTED:
-        return row * (1 + a[3]), -(-out[3] // lanes)
-    return 0, 0
-
-
-def scratch_bytes(op: OpRecord, a: Dims | None, out: Dims) -> int:
-    """Return what an operator needs of the scratch region."""
-    if a is None:
-        return 0
-    taps, c, out_w = op.kernel[0] * op.kernel[1], a[3], out[2]
-    if op.code is Op.CONV_2D:
-        cin_g = c // op.groups
-        size = align(8 * 8 * taps) + align(4 * cin_g + 64)
-        if cin_g <= 8:
-            size += align(8 * 4 * (taps * cin_g + 4) + 64)
-        return size
-    if op.code is Op.DEPTHWISE_CONV_2D:
-        return align(8 * depthwise_slots(taps) * out_w) + align(4 * c + 64)
-    if op.code in POOLS:
-        return (
-            align(8 * max(taps, 9) * out_w)
-            + align(8 * (c + 16))
-            + align(4 * c + 64)
-            + align(4 * out_w)
-        )
-    if op.code is Op.GLOBAL_AVERAGE_POOL:
-        return 2 * align(4 * c + 64)
-    return 0
+__all__ = ["check"]
 
 
 def check(program: Program) -> None:
@@ -248,10 +161,7 @@ def _check_weights(program: Program) -> None:
 
 
 def _check_regions(program: Program) -> None:
-    needed = max(
-        scratch_bytes(op, _dims(program, op.input_a), program.tensors[op.output].dims)
-        for op in program.ops
-    )
+    needed = max(OPS[op.code].scratch(_shapes(program, op)) for op in program.ops)
     _expect(
         program.scratch_bytes >= needed,
         f"a scratch region of {program.scratch_bytes} bytes; {needed} are needed",
@@ -313,7 +223,7 @@ def in_place_operands(
     op: OpRecord, index: int, tensors: tuple[TensorRecord, ...]
 ) -> list[int]:
     """Return the operands that an op may overwrite with its output."""
-    if op.code not in ELEMENTWISE_OPS:
+    if not OPS[op.code].elementwise:
         return []
     out = tensors[op.output]
     found = []
@@ -337,8 +247,17 @@ def _meet(one: TensorRecord, other: TensorRecord) -> bool:
     return first(one) <= other.last_op and first(other) <= one.last_op
 
 
-def _dims(program: Program, tensor: int) -> Dims | None:
-    return None if tensor == _spec.NO_TENSOR else program.tensors[tensor].dims
+def _shapes(program: Program, op: OpRecord) -> Shapes:
+    def dims(tensor: int) -> Dims | None:
+        return None if tensor == _spec.NO_TENSOR else program.tensors[tensor].dims
+
+    return Shapes(
+        op=op,
+        a=dims(op.input_a),
+        b=dims(op.input_b),
+        out=program.tensors[op.output].dims,
+        panel_bytes=op.panel_bytes,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +276,14 @@ class _OpCheck:
 
     def run(self) -> None:
         op, count = self.op, len(self.program.tensors)
-        scalar = bool(op.flags & _spec.OP_FLAG_SCALAR_OPERAND)
-        self.expect(op.flags & ~_FLAGS.get(op.code, 0) == 0, f"flags 0x{op.flags:04x}")
+        op_type = OPS.get(op.code)
+        if op_type is None:
+            raise FormatError(
+                f"the program is not valid: operator {self.index} has the code "
+                f"{op.code.name}, which has no rules"
+            )
+        inputs = op_type.input_count(op.flags)
+        self.expect(op.flags & ~op_type.flags == 0, f"flags 0x{op.flags:04x}")
         self.expect(
             not math.isnan(op.act_min)
             and not math.isnan(op.act_max)
@@ -369,26 +294,21 @@ class _OpCheck:
             not math.isnan(op.alpha) and not math.isnan(op.beta), "NaN as parameter"
         )
         self.expect(op.output < count, "it has no output tensor")
-        if op.code is Op.CONSTANT:
-            self.expect(op.input_a == _spec.NO_TENSOR, "it has an input")
-        else:
+        if inputs:
             self.expect(op.input_a < count, "it has no input tensor")
-        if op.code in BINARY_OPS and not scalar:
+        else:
+            self.expect(op.input_a == _spec.NO_TENSOR, "it has an input")
+        if inputs == 2:
             self.expect(op.input_b < count, "it has no second input tensor")
         else:
             self.expect(op.input_b == _spec.NO_TENSOR, "it has a second input")
-        out = self.program.tensors[op.output].dims
-        a = _dims(self.program, op.input_a)
-        if a is not None:
-            _SHAPE_RULES.get(op.code, _same_shape)(self, a, out)
-        self.check_panels(a, out)
+        shapes = _shapes(self.program, op)
+        op_type.check(shapes, self.expect)
+        self.check_panels(op_type.panels(shapes))
 
-    def check_panels(self, a: Dims | None, out: Dims) -> None:
+    def check_panels(self, panels: tuple[int, int]) -> None:
         op = self.op
-        if op.code is Op.CONSTANT:
-            self.expect(op.panel_bytes > 0, "it has no weights")
         self.expect(op.panel_bytes % 32 == 0, f"panels of {op.panel_bytes} bytes")
-        panels = panel_shape(op, a, out)
         self.expect(
             (op.panel_bytes, op.panel_count) == panels,
             f"{op.panel_count} panels of {op.panel_bytes} bytes where {panels[1]} "
@@ -412,116 +332,3 @@ class _OpCheck:
         else:
             scheme = Scheme.SUB_LAYER
         self.expect(op.scheme is scheme, f"scheme {op.scheme.name}, not {scheme.name}")
-
-    def spatial(self) -> None:
-        op = self.op
-        self.expect(
-            all(1 <= size <= _spec.MAX_KERNEL_SIZE for size in op.kernel),
-            f"a kernel of {op.kernel}",
-        )
-        self.expect(
-            all(1 <= stride <= _spec.MAX_STRIDE for stride in op.stride),
-            f"strides of {op.stride}",
-        )
-        self.expect(
-            all(dilation >= 1 for dilation in op.dilation),
-            f"dilations of {op.dilation}",
-        )
-
-
-def _same_shape(check: _OpCheck, a: Dims, out: Dims) -> None:
-    check.expect(a == out, f"output {out} where {a} is needed")
-
-
-def _same_size(check: _OpCheck, a: Dims, out: Dims) -> None:
-    check.expect(
-        math.prod(a) == math.prod(out), f"output {out} of another size than {a}"
-    )
-
-
-def _convolution(check: _OpCheck, a: Dims, out: Dims) -> None:
-    op = check.op
-    check.spatial()
-    check.expect(a[0] == out[0], "the batch changes")
-    if op.code is Op.DEPTHWISE_CONV_2D:
-        check.expect(
-            op.groups == a[3] == out[3], f"{op.groups} groups for {a[3]} channels"
-        )
-        check.expect(op.kernel[0] * op.kernel[1] <= 25, f"a kernel of {op.kernel}")
-    check.expect(
-        op.groups >= 1 and a[3] % op.groups == 0 and out[3] % op.groups == 0,
-        f"{op.groups} groups for {a[3]} and {out[3]} channels",
-    )
-    for axis in (0, 1):
-        reach = op.dilation[axis] * (op.kernel[axis] - 1) + 1
-        room = a[1 + axis] + op.pads[axis] + op.pads[axis + 2] - reach
-        size = room // op.stride[axis] + 1
-        check.expect(
-            room >= 0 and out[1 + axis] == size,
-            f"output size {out[1 + axis]} where {size} is needed",
-        )
-
-
-def _fully_connected(check: _OpCheck, a: Dims, out: Dims) -> None:
-    check.expect(a[:3] == out[:3], f"output rows {out[:3]} where {a[:3]} are needed")
-
-
-def _binary(check: _OpCheck, a: Dims, out: Dims) -> None:
-    if check.op.input_b == _spec.NO_TENSOR:
-        _same_shape(check, a, out)
-        return
-    b = check.program.tensors[check.op.input_b].dims
-    needed = tuple(map(max, a, b))
-    check.expect(
-        all(1 in (i, j) or i == j for i, j in zip(a, b, strict=True)),
-        f"inputs of shapes {a} and {b}",
-    )
-    check.expect(out == needed, f"output {out} where {needed} is needed")
-
-
-def _pool(check: _OpCheck, a: Dims, out: Dims) -> None:
-    op = check.op
-    check.spatial()
-    check.expect((a[0], a[3]) == (out[0], out[3]), "batch or channels change")
-    check.expect(op.dilation == (1, 1), f"dilations of {op.dilation}")
-    for axis in (0, 1):
-        begin, end = op.pads[axis], op.pads[axis + 2]
-        kernel, stride, size = op.kernel[axis], op.stride[axis], a[1 + axis]
-        check.expect(max(begin, end) < kernel, f"padding {op.pads}")
-        most = -(-max(0, size + begin + end - kernel) // stride) + 1
-        got = out[1 + axis]
-        check.expect(got <= most, f"output size {got}, at most {most}")
-        # The last window must start inside the input; the first ends in it
-        # because padding is smaller than the kernel.
-        check.expect(
-            (got - 1) * stride - begin < size, "a window without an input element"
-        )
-
-
-def _global_pool(check: _OpCheck, a: Dims, out: Dims) -> None:
-    check.expect(out == (a[0], 1, 1, a[3]), f"output {out}")
-
-
-def _transpose(check: _OpCheck, a: Dims, out: Dims) -> None:
-    permutation = check.op.permutation
-    check.expect(sorted(permutation) == [0, 1, 2, 3], f"permutation {permutation}")
-    needed = tuple(a[axis] for axis in permutation)
-    check.expect(out == needed, f"output {out} where {needed} is needed")
-
-
-_ShapeRule = Callable[[_OpCheck, Dims, Dims], None]
-
-_SHAPE_RULES: Final[dict[Op, _ShapeRule]] = {
-    Op.CONV_2D: _convolution,
-    Op.DEPTHWISE_CONV_2D: _convolution,
-    Op.FULLY_CONNECTED: _fully_connected,
-    Op.ADD: _binary,
-    Op.SUB: _binary,
-    Op.MUL: _binary,
-    Op.DIV: _binary,
-    Op.CLAMP: _same_size,
-    Op.MAX_POOL_2D: _pool,
-    Op.AVERAGE_POOL_2D: _pool,
-    Op.GLOBAL_AVERAGE_POOL: _global_pool,
-    Op.TRANSPOSE: _transpose,
-}

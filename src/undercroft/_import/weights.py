@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from undercroft._format.program_check import depthwise_slots
+from undercroft._format.ops.convolution import depthwise_slots
 from undercroft._spec import PANEL_CHANNELS
 
 __all__ = [

@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 
 from undercroft import _spec
 from undercroft._format import program_check
+from undercroft._format.ops import OPS, align
 from undercroft._format.program import (
     OpRecord,
     Program,
     TensorRecord,
     program_bytes,
 )
-from undercroft._format.program_check import align, scratch_bytes
 from undercroft._import.graph import Graph, Operator
+from undercroft._planner.cost import shapes_of
 from undercroft._planner.place import Placement, place
 from undercroft._planner.residency import Panels, Residency, choose, smallest
 from undercroft._planner.schedule import (
@@ -171,8 +172,7 @@ def _record(operator: Operator) -> OpRecord:
 
 
 def _scratch(graph: Graph, operator: Operator) -> int:
-    a = graph.tensors[operator.inputs[0]].dims if operator.inputs else None
-    return scratch_bytes(_record(operator), a, graph.tensors[operator.output].dims)
+    return OPS[operator.code].scratch(shapes_of(graph, operator))
 
 
 def _scheme(panels: Panels, resident: int, step: int) -> Scheme:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from undercroft import _spec
-from undercroft._format.program_check import align
+from undercroft._format.ops import align
 
 __all__ = ["Panels", "Residency", "choose", "smallest"]
 

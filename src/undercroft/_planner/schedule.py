@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from undercroft._format.program_check import ELEMENTWISE_OPS, align
+from undercroft._format.ops import OPS, align
 from undercroft._import.graph import Graph, Operator
 from undercroft._spec import Op
 
@@ -166,7 +166,7 @@ def _overwritten(
     graph: Graph, lives: list[Lifetime], index: int, operator: Operator
 ) -> int | None:
     """Return the operand that the output may lie over, if any."""
-    if operator.code not in ELEMENTWISE_OPS:
+    if not OPS[operator.code].elementwise:
         return None
     out = graph.tensors[operator.output]
     if len(set(operator.inputs)) != len(operator.inputs):

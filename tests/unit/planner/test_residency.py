@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undercroft._format.program_check import align
+from undercroft._format.ops import align
 from undercroft._planner.residency import Panels, Residency, choose, smallest
 
 PAGE = 4096

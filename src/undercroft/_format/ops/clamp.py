@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CLAMP: bounds; between other dimensions a reshape."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from undercroft._format.ops._base import Expect, OpType, Shapes
+from undercroft._spec import Op
+
+
+def _check(s: Shapes, expect: Expect) -> None:
+    expect(
+        math.prod(s.input) == math.prod(s.out),
+        f"output {s.out} of another size than {s.a}",
+    )
+
+
+OP_TYPES: Final = (OpType(code=Op.CLAMP, elementwise=True, check=_check),)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FULLY_CONNECTED: rows times a matrix of weights."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from undercroft import _spec
+from undercroft._format.ops._base import PANEL_ROW_BYTES, Expect, OpType, Shapes
+from undercroft._format.ops.convolution import MACS_PER_INSTRUCTION
+from undercroft._spec import Op
+
+
+def _check(s: Shapes, expect: Expect) -> None:
+    rows, needed = s.out[:3], s.input[:3]
+    expect(rows == needed, f"output rows {rows} where {needed} are needed")
+
+
+def _panels(s: Shapes) -> tuple[int, int]:
+    size = PANEL_ROW_BYTES * (1 + s.input[3])
+    return size, -(-s.out[3] // _spec.PANEL_CHANNELS)
+
+
+def _macs(s: Shapes) -> int:
+    return s.elements * s.input[3]
+
+
+OP_TYPES: Final = (
+    OpType(
+        code=Op.FULLY_CONNECTED,
+        check=_check,
+        panels=_panels,
+        macs=_macs,
+        instructions=lambda s: _macs(s) / MACS_PER_INSTRUCTION,
+    ),
+)

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOFTMAX over c."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from undercroft._format.ops._base import OpType
+from undercroft._spec import Op
+
+OP_TYPES: Final = (OpType(code=Op.SOFTMAX, elementwise=True),)
