@@ -38,6 +38,16 @@ bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
  */
 bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
 		       uint8_t *data, size_t len, const uint8_t tag[16]);
+/*
+ * Encrypts data in place and writes its tag: what leaves the secure world, so
+ * a nonce must never come twice under a key. len is a multiple of 16. On false
+ * data and tag were wiped.
+ */
+bool uc_port_aead_seal(const struct uc_port_aead *aead, const uint8_t nonce[12],
+		       uint8_t *data, size_t len, uint8_t tag[16]);
+
+/* Random bytes for keys. On false out was wiped. */
+bool uc_port_random(uint8_t *out, size_t len);
 
 /* ---- small cryptography: license, header, keys ---- */
 

@@ -11,6 +11,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/rand.h>
 
 #include "uc_spec.h"
 
@@ -28,6 +29,15 @@ _Static_assert(sizeof(struct host_aead) <= UC_PORT_AEAD_BYTES,
 void uc_port_wipe(void *memory, size_t len)
 {
 	OPENSSL_cleanse(memory, len);
+}
+
+bool uc_port_random(uint8_t *out, size_t len)
+{
+	bool ok = len <= INT_MAX && RAND_bytes(out, (int)len) == 1;
+
+	if (!ok)
+		OPENSSL_cleanse(out, len);
+	return ok;
 }
 
 bool uc_port_sha256(const uint8_t *data, size_t len, uint8_t digest[32])
@@ -90,6 +100,29 @@ static bool gcm_open(const EVP_CIPHER *cipher, const uint8_t *key,
 	return ok;
 }
 
+/* Pages carry no additional data. */
+static bool gcm_seal(const EVP_CIPHER *cipher, const uint8_t *key,
+		     const uint8_t *nonce, uint8_t *data, size_t len,
+		     uint8_t *tag)
+{
+	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+	int written = 0;
+	bool ok = context && len <= INT_MAX &&
+		  EVP_EncryptInit_ex(context, cipher, NULL, key, nonce) == 1 &&
+		  EVP_EncryptUpdate(context, data, &written, data, (int)len) ==
+			  1 &&
+		  EVP_EncryptFinal_ex(context, data + len, &written) == 1 &&
+		  EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG,
+				      GCM_TAG_BYTES, tag) == 1;
+
+	EVP_CIPHER_CTX_free(context);
+	if (!ok) {
+		OPENSSL_cleanse(data, len);
+		OPENSSL_cleanse(tag, GCM_TAG_BYTES);
+	}
+	return ok;
+}
+
 bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
 			    const uint8_t *aad, size_t aad_len, uint8_t *data,
 			    size_t len, const uint8_t tag[16])
@@ -117,4 +150,13 @@ bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
 
 	return gcm_open(EVP_aes_256_gcm(), host->key, nonce, NULL, 0, data, len,
 			tag);
+}
+
+bool uc_port_aead_seal(const struct uc_port_aead *aead, const uint8_t nonce[12],
+		       uint8_t *data, size_t len, uint8_t tag[16])
+{
+	const struct host_aead *host =
+		(const struct host_aead *)(const void *)aead->opaque;
+
+	return gcm_seal(EVP_aes_256_gcm(), host->key, nonce, data, len, tag);
 }

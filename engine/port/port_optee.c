@@ -30,6 +30,14 @@ void uc_port_wipe(void *memory, size_t len)
 	__asm__ volatile("" : : "r"(memory) : "memory");
 }
 
+bool uc_port_random(uint8_t *out, size_t len)
+{
+	/* It has no failure but a panic. */
+	if (len != 0)
+		TEE_GenerateRandom(out, len);
+	return true;
+}
+
 /*
  * A TA may read the virtual counter where CNTKCTL_EL1 says so. OP-TEE leaves
  * that register alone and Linux sets it; firmware built with NS_TIMER_SWITCH=0

@@ -229,6 +229,20 @@ static void test_pages(void)
 	tag[15] ^= 0x80;
 	CHECK(!uc_port_aead_open(&aead, nonce, data, sizeof(data), tag));
 	CHECK(memcmp(data, blank, sizeof(blank)) == 0);
+	CHECK(uc_port_aead_seal(&aead, nonce, data, sizeof(data), tag));
+	CHECK(equals(data, "cea7403d4d606b6e074ec5d3baf39d18"));
+	CHECK(equals(tag, "d0d1c8a799996bf0265b98b5d48ab919"));
+}
+
+static void test_random(void)
+{
+	uint8_t first[64] = {0};
+	uint8_t second[64] = {0};
+
+	CHECK(uc_port_random(first, 0));
+	CHECK(uc_port_random(first, sizeof(first)));
+	CHECK(uc_port_random(second, sizeof(second)));
+	CHECK(memcmp(first, second, sizeof(first)) != 0);
 }
 
 static void test_writer(void)
@@ -281,6 +295,7 @@ int main(void)
 	test_hpke();
 	test_ed25519();
 	test_pages();
+	test_random();
 	test_writer();
 	test_device_key();
 	return 0;

@@ -25,6 +25,7 @@ from helpers import guest
 pytestmark = [pytest.mark.board, pytest.mark.timeout(900)]
 
 SHA256, HMAC, ED25519, AES128GCM, PAGE, PUBLIC_KEY, DH, TICKS, PANIC = range(9)
+SEAL_PAGE, RANDOM = 9, 10
 
 # NIST, "The Galois/Counter Mode of Operation (GCM)", test cases 14 and 15:
 # AES-256, no additional data. (key, nonce, plaintext, ciphertext, tag)
@@ -194,6 +195,33 @@ def test_page_cipher_opens_every_number_of_blocks() -> None:
     for index, text, size in cases:
         assert good(answers[index]) == (text is not None)
         assert output(answers[index]) == (text if text is not None else bytes(size))
+
+
+def test_page_cipher_seals_what_openssl_would() -> None:
+    batch = Batch()
+    rng = random.Random(3)
+    cases: list[tuple[int, bytes]] = []
+    for blocks in (*range(14), 63, 64, 65, 256, 257):
+        key, nonce, text = (rng.randbytes(n) for n in (32, 12, blocks * 16))
+        sealed = AESGCM(key).encrypt(nonce, text, None)
+        packed = key + nonce + bytes(16) + text
+        place = batch.add(SEAL_PAGE, packed, len(text) + 16)
+        cases.append((place, sealed[-16:] + sealed[:-16]))
+    refused = batch.add(SEAL_PAGE, bytes(60 + 17), 17 + 16)
+    answers = batch.run()
+    for place, expected in cases:
+        assert good(answers[place])
+        assert output(answers[place]) == expected
+    assert not good(answers[refused])
+    assert output(answers[refused]) == bytes(17 + 16)
+
+
+def test_random_bytes_differ() -> None:
+    batch = Batch()
+    places = [batch.add(RANDOM, b"", 32) for _ in range(4)]
+    answers = batch.run()
+    assert len({output(answers[place]) for place in places}) == 4
+    assert all(good(answers[place]) for place in places)
 
 
 def test_device_dh_is_the_peers_x25519() -> None:

@@ -28,6 +28,8 @@ enum command {
 	CMD_DH,
 	CMD_TICKS,
 	CMD_PANIC,
+	CMD_SEAL_PAGE,
+	CMD_RANDOM,
 };
 
 static uint8_t input[PAGE_BYTES];
@@ -63,6 +65,16 @@ static bool open_page(uint8_t *data, size_t len)
 
 	return uc_port_aead_init(&aead, UC_SUITE_AES_256_GCM, data) &&
 	       uc_port_aead_open(&aead, data + 32, data + 60, len - 60,
+				 data + 44);
+}
+
+/* key (32), nonce (12), room for the tag (16), data */
+static bool seal_page(uint8_t *data, size_t len)
+{
+	struct uc_port_aead aead = {0};
+
+	return uc_port_aead_init(&aead, UC_SUITE_AES_256_GCM, data) &&
+	       uc_port_aead_seal(&aead, data + 32, data + 60, len - 60,
 				 data + 44);
 }
 
@@ -120,6 +132,14 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		copied = len - 60;
 		good = open_page(input, len);
 		memcpy(out, input + 60, copied);
+		break;
+	case CMD_SEAL_PAGE:
+		NEED(60U);
+		good = seal_page(input, len);
+		memcpy(out, input + 44, len - 44);
+		break;
+	case CMD_RANDOM:
+		good = uc_port_random(out, params[2].memref.size);
 		break;
 	case CMD_PUBLIC_KEY:
 		good = uc_port_device_public_key(out);
