@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -64,3 +65,30 @@ def budget_option(function: Function) -> Function:
         metavar="SIZE",
         help="Secure memory the model may use: 12MiB, 512KiB, bytes.",
     )(function)
+
+
+def model_argument(function: Function) -> Function:
+    """Add `MODEL`; `located` finds the file that it means."""
+    return click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))(
+        function
+    )
+
+
+def located(
+    model: Path, input_shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[Path, dict[str, tuple[int, ...]]]:
+    """Return the ONNX file that a file name or the name of a known network means.
+
+    Args:
+        model: as given; a file of that name comes first.
+        input_shapes: as given; what they do not say, a known network's own say.
+
+    Raises:
+        EnvironmentMissingError: a known network cannot be fetched or made.
+    """
+    from undercroft import _models
+
+    name = str(model)
+    if model.exists() or name not in _models.names():
+        return model, dict(input_shapes)
+    return _models.get(name), {**_models.info(name).input_shapes, **input_shapes}

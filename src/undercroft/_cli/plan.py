@@ -8,12 +8,18 @@ from pathlib import Path
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import budget_option, input_shape_option, json_option
+from undercroft._cli._common import (
+    budget_option,
+    input_shape_option,
+    json_option,
+    located,
+    model_argument,
+)
 from undercroft._spec import DEFAULT_PAGE_BYTES
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@model_argument
 @budget_option
 @input_shape_option
 @click.option(
@@ -31,7 +37,9 @@ def command(
     page_bytes: int,
     as_json: bool,
 ) -> None:
-    """Show how MODEL (ONNX) fits into a budget of secure memory.
+    """Show how MODEL fits into a budget of secure memory.
+
+    MODEL is an ONNX file or a known network such as resnet-50.
 
     For each operator: how its weights are partitioned, how many bytes stay
     decrypted and how many are decrypted at each inference, what activations
@@ -46,7 +54,8 @@ def command(
 
     from undercroft.plan import plan
 
-    result = plan(model, budget, input_shapes=dict(input_shapes), page_bytes=page_bytes)
+    path, shapes = located(model, dict(input_shapes))
+    result = plan(path, budget, input_shapes=shapes, page_bytes=page_bytes)
     if as_json:
         print_json({"model": str(model), **result.to_dict()})
         return

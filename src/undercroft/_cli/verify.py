@@ -11,14 +11,20 @@ import click
 
 from undercroft._cli import print_json
 from undercroft._cli._arrays import input_option, read_arrays
-from undercroft._cli._common import budget_option, input_shape_option, json_option
+from undercroft._cli._common import (
+    budget_option,
+    input_shape_option,
+    json_option,
+    located,
+    model_argument,
+)
 
 if TYPE_CHECKING:
     from undercroft.verify import Verification
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@model_argument
 @budget_option
 @click.option(
     "--device",
@@ -54,7 +60,9 @@ def command(
     tolerance: float,
     as_json: bool,
 ) -> None:
-    """Compare MODEL (ONNX), sealed and run on a device, with onnxruntime.
+    """Compare MODEL, sealed and run on a device, with onnxruntime.
+
+    MODEL is an ONNX file or a known network such as resnet-50.
 
     Seals with throw-away keys. Exits with 1 when the answers differ.
 
@@ -68,11 +76,12 @@ def command(
 
     console = Console(stderr=True, quiet=as_json)
     with console.status("planning") as status:
+        path, shapes = located(model, dict(input_shapes))
         result = verify(
-            model,
+            path,
             budget=budget,
             device=device,
-            input_shapes=dict(input_shapes) or None,
+            input_shapes=shapes or None,
             inputs=lambda infos: read_arrays(inputs, infos),
             seed=seed,
             tolerance=tolerance,

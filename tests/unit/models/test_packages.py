@@ -201,6 +201,11 @@ LICENSES: dict[str, tuple[str, Callable[[str], bool]]] = {
         "rapidocr-3.10.0.dist-info/METADATA",
         lambda text: Parser().parsestr(text)["License-Expression"] == "Apache-2.0",
     ),
+    # Its metadata says MIT; the license file that it ships says this.
+    "nudenet": (
+        "nudenet-3.4.2.dist-info/LICENSE",
+        lambda text: text.lstrip().startswith("GNU AFFERO GENERAL PUBLIC LICENSE"),
+    ),
     "scikit-image": (
         "skimage/data/_fetchers.py",
         lambda text: (
