@@ -20,6 +20,8 @@
 #define UC_MAX_TILE_ROWS 8 /* spec: Scratch counts on it */
 #define UC_ROW_KERNELS 3
 #define UC_DWCONV_KERNELS 4
+#define UC_DWCONV_ROWS_KERNELS 4
+#define UC_DWCONV_ROWS_SIZES 3
 
 struct uc_minmax {
 	float min;
@@ -46,6 +48,29 @@ typedef void uc_dwconv_fn(size_t channels, size_t pixels, const float **input,
 			  intptr_t input_stride_bytes,
 			  size_t out_increment_bytes, size_t input_offset_bytes,
 			  const float *zero, const struct uc_minmax *act);
+
+#define UC_DWCONV_MAX_IN_ROWS 11 /* 4 rows of outputs of a 5x5, stride 2 */
+
+/*
+ * A few rows of depthwise outputs, of channels that are whole quads. A row of
+ * the input that lies in the padding is zeros with a step of 0; pad_left is at
+ * most kernel - stride, and the first window ends inside the input.
+ */
+struct uc_dwconv_rows {
+	const float *in[UC_DWCONV_MAX_IN_ROWS]; /* each row's first pixel */
+	size_t in_step_bytes[UC_DWCONV_MAX_IN_ROWS]; /* to the next pixel */
+	size_t pad_left;
+	size_t columns; /* of the input, from the first window's last step on */
+	size_t inside;	/* output pixels whose windows end inside the input */
+	size_t pixels;	/* of an output row */
+	size_t quads;	/* of channels */
+	const float *w;
+	float *out;
+	size_t out_pixel, out_row; /* to the next, in floats */
+	struct uc_minmax act;
+};
+
+typedef void uc_dwconv_rows_fn(const struct uc_dwconv_rows *rows);
 
 /* Pooling: input[pixel][tap]. The kernel has moved `input` on by whole passes
  * (9 taps, then 8 at a time) when it adds input_increment_bytes. */
@@ -108,6 +133,17 @@ struct uc_dwconv_kernel {
 	uc_dwconv_fn *run;
 };
 
+/* Square kernels without dilation. */
+struct uc_dwconv_rows_kernel {
+	uint32_t kernel;
+	uint32_t stride;
+	/* Descending rows; the last has 1. */
+	struct {
+		size_t rows;
+		uc_dwconv_rows_fn *run;
+	} sizes[UC_DWCONV_ROWS_SIZES];
+};
+
 /* The forms of one binary operator. */
 struct uc_binary_kernel {
 	uc_vbinary_fn *vector;		/* x[i] o y[i] */
@@ -136,5 +172,8 @@ struct uc_kernels {
 };
 
 extern const struct uc_kernels uc_kernels;
+/* Those written here, the same in all sets. */
+extern const struct uc_dwconv_rows_kernel
+	uc_dwconv_rows[UC_DWCONV_ROWS_KERNELS];
 
 #endif /* UC_KERNELS_H */

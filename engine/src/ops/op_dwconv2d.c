@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Depthwise convolution: a row of output pixels at a time through a table of
- * pointers, [pixel][slot]. Rows whose windows lie inside the input share one
+ * Depthwise convolution. The usual square kernels take several rows of outputs
+ * at a time (dwconv_blocks.c); all others a row of output pixels through a table
+ * of pointers, [pixel][slot]. Rows whose windows lie inside the input share one
  * table, moved by an offset; it is rebuilt only at the top and the bottom.
  */
-#include "uc_ops.h"
+#include "dwconv.h"
 
-struct dwconv {
-	struct uc_op_window win;
+struct table {
+	const struct uc_dwconv *dw;
 	size_t slots;
-	const float **table;
-	const float *zero;
+	const float **pointers;
 };
 
 static const struct uc_dwconv_kernel *find_kernel(uint64_t taps)
@@ -67,12 +67,13 @@ static uint64_t dwconv2d_scratch(const struct uc_op_shapes *s)
 	return table_bytes(s) + zero_bytes(s);
 }
 
-static void build_table(const struct dwconv *dw, const float *image,
+static void build_table(const struct table *table, const float *image,
 			int64_t first_y)
 {
-	const struct uc_op_window *win = &dw->win;
-	const float **slot = dw->table;
-	size_t spare = dw->slots - (size_t)(win->kernel_h * win->kernel_w);
+	const struct uc_op_window *win = &table->dw->win;
+	const float *zero = table->dw->zero;
+	const float **slot = table->pointers;
+	size_t spare = table->slots - (size_t)(win->kernel_h * win->kernel_w);
 
 	for (int64_t ox = 0; ox < win->out_w; ox++) {
 		int64_t first_x = ox * win->stride_w - win->pad_left;
@@ -84,67 +85,90 @@ static void build_table(const struct dwconv *dw, const float *image,
 
 			for (int64_t kx = 0; kx < win->kernel_w; kx++) {
 				*slot++ = row_in && x >= 0 && x < win->in_w
-						  ? image + (y * win->in_w +
-							     x) * win->in_c
-						  : dw->zero;
+						  ? image + y * win->in_row +
+							    x * win->in_pixel
+						  : zero;
 				x += win->dilation_w;
 			}
 			y += win->dilation_h;
 		}
 		for (size_t i = 0; i < spare; i++)
-			*slot++ = dw->zero;
+			*slot++ = zero;
 	}
 }
 
-static void dwconv2d_run(const struct uc_op_step *step)
+static void run_table(const struct uc_dwconv *dw,
+		      const struct uc_dwconv_kernel *kernel,
+		      const float **pointers)
 {
-	const struct uc_dwconv_kernel *kernel = kernel_of(step->s.op);
-	struct uc_minmax act = uc_op_act(step->s.op);
-	struct dwconv dw = {
-		.win = uc_op_window_of(&step->s),
-		.slots = kernel->slots,
-		.table = (const float **)(void *)step->scratch,
-		.zero = (const float *)(const void *)(step->scratch +
-						      table_bytes(&step->s)),
-	};
-	const struct uc_op_window *win = &dw.win;
-	size_t channel = (size_t)step->first_panel * UC_PANEL_CHANNELS;
-	size_t channels = (size_t)step->panel_count * UC_PANEL_CHANNELS;
-	size_t out_c = step->s.out->c;
-	int64_t row_bytes = win->in_w * win->in_c * (int64_t)sizeof(float);
+	const struct uc_op_window *win = &dw->win;
+	struct table table = {dw, kernel->slots, pointers};
+	int64_t row_bytes = win->in_row * (int64_t)sizeof(float);
 	int64_t last_y = win->in_h - (win->kernel_h - 1) * win->dilation_h;
-	int64_t built_row = -1; /* input row, of all images, of the table */
-	float *out = step->out + channel;
 
-	if (channels > out_c - channel)
-		channels = out_c - channel;
-	__builtin_memset(step->scratch + table_bytes(&step->s), 0,
-			 zero_bytes(&step->s));
 	for (int64_t n = 0; n < win->in_n; n++) {
-		const float *image =
-			step->a + n * win->in_h * win->in_w * win->in_c;
+		const float *image = dw->in + n * win->in_image;
+		float *out = dw->out + n * win->out_image;
+		int64_t built_y = -1; /* input row of the table */
 
 		for (int64_t oy = 0; oy < win->out_h; oy++) {
 			int64_t y = oy * win->stride_h - win->pad_top;
-			int64_t row = n * win->in_h + y;
 			bool inside = y >= 0 && y < last_y;
-			size_t offset = channel * sizeof(float);
+			size_t offset = 0;
 
-			if (inside && built_row >= 0) {
-				offset +=
-					(size_t)((row - built_row) * row_bytes);
+			if (inside && built_y >= 0) {
+				offset = (size_t)((y - built_y) * row_bytes);
 			} else {
-				build_table(&dw, image, y);
-				built_row = inside ? row : -1;
+				build_table(&table, image, y);
+				built_y = inside ? y : -1;
 			}
-			kernel->run(channels, (size_t)win->out_w, dw.table,
-				    (const float *)(const void *)step->panels,
-				    out, (intptr_t)(dw.slots * sizeof(float *)),
-				    (out_c - channels) * sizeof(float), offset,
-				    dw.zero, &act);
-			out += (size_t)win->out_w * out_c;
+			kernel->run(dw->channels, (size_t)win->out_w, pointers,
+				    dw->weights, out,
+				    (intptr_t)(kernel->slots * sizeof(float *)),
+				    ((size_t)win->out_pixel - dw->channels) *
+					    sizeof(float),
+				    offset, dw->zero, &dw->act);
+			out += win->out_row;
 		}
 	}
+}
+
+/* Panels of whole quads through the kernels that take several rows; the choice
+ * is the panel's own, so that steps do not change a bit. */
+static void dwconv2d_run(const struct uc_op_step *step)
+{
+	const struct uc_dwconv_kernel *kernel = kernel_of(step->s.op);
+	const struct uc_dwconv_rows_kernel *rows = NULL;
+	size_t panel_floats = UC_PANEL_CHANNELS * (1 + kernel->slots);
+	uint8_t *zero = step->scratch + table_bytes(&step->s);
+	size_t first = (size_t)step->first_panel * UC_PANEL_CHANNELS;
+	size_t left = step->s.out->c - first;
+	size_t channels = (size_t)step->panel_count * UC_PANEL_CHANNELS;
+	struct uc_dwconv dw = {
+		.win = uc_op_window_of(&step->s),
+		.act = uc_op_act(step->s.op),
+		.zero = (const float *)(const void *)zero,
+		.in = step->a + first,
+		.out = step->out + first,
+		.weights = (const float *)(const void *)step->panels,
+		.channels = channels < left ? channels : left,
+	};
+
+	__builtin_memset(zero, 0, zero_bytes(&step->s));
+	rows = uc_dwconv_find_rows(&dw.win);
+	if (rows) {
+		size_t all = dw.channels;
+		size_t odd = all % UC_QUAD ? all % UC_PANEL_CHANNELS : 0;
+
+		dw.channels = all - odd;
+		uc_dwconv_run_rows(&dw, rows);
+		dw.in += dw.channels;
+		dw.out += dw.channels;
+		dw.weights += dw.channels / UC_PANEL_CHANNELS * panel_floats;
+		dw.channels = odd;
+	}
+	if (dw.channels)
+		run_table(&dw, kernel, (const float **)(void *)step->scratch);
 }
 
 const struct uc_op_type uc_op_dwconv2d = {

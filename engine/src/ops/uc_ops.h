@@ -27,6 +27,7 @@ extern const struct uc_op_type uc_op_softmax;
 extern const struct uc_op_type uc_op_transpose;
 extern const struct uc_op_type uc_op_constant;
 
+#define UC_QUAD 4 /* floats to a vector register */
 #define UC_PANEL_CHANNEL_BYTES (UC_PANEL_CHANNELS * sizeof(float))
 
 /* A(x) of the specification: rounded up to the arena's alignment. */
@@ -81,6 +82,9 @@ void uc_op_apply_act(const struct uc_op *op, float *x, size_t count);
 struct uc_op_window {
 	int64_t in_n, in_h, in_w, in_c;
 	int64_t out_h, out_w, out_c;
+	/* From one to the next, in elements. */
+	int64_t in_pixel, in_row, in_image;
+	int64_t out_pixel, out_row, out_image;
 	int64_t kernel_h, kernel_w;
 	int64_t stride_h, stride_w;
 	int64_t dilation_h, dilation_w;

@@ -8,7 +8,7 @@ the number of products: at most 1e-5 of the largest output.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -220,6 +220,21 @@ DEPTHWISE = [
     Conv((1, 1), 20, 20, pads=SAME, groups=20),
     Conv((2, 3), 20, 20, (5, 5), pads=(4, 4, 4, 4), groups=20),
     Conv((30, 2), 17, 17, (5, 2), (3, 1), pads=(3, 1, 0, 1), groups=17, batch=2),
+    # Rows shared out among kernels: every remainder.
+    *(Conv((n, 9), 8, 8, pads=SAME, groups=8) for n in range(1, 12)),
+    *(Conv((n, 6), 4, 4, (5, 5), pads=(2,) * 4, groups=4) for n in range(3, 9)),
+    # Columns: every remainder, windows that never leave the padding.
+    *(
+        Conv((5, n), 12, 12, (k, k), (s, s), (k // 2,) * 4, groups=12)
+        for k, s in ((3, 1), (3, 2), (5, 1), (5, 2))
+        for n in range(1, 14)
+    ),
+    *(
+        Conv((6, 7), 8, 8, (k, k), (s, s), (0, left, 1, right), groups=8)
+        for k, s in ((3, 1), (3, 2), (5, 1), (5, 2))
+        for left in range(k - s + 2)
+        for right in (0, 1, k)
+    ),
 ]
 
 
@@ -236,6 +251,34 @@ def test_depthwise_equals_onnxruntime(runner: Runner, case: Conv) -> None:
     for steps in ([1] * panels, random_steps(rng, panels)):
         parts = runner.run(op, nhwc(x), weights=packed, steps=steps)
         assert np.array_equal(got.view(np.uint32), parts.view(np.uint32)), steps
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)], ids=str
+)
+def test_depthwise_in_bands_of_rows_is_bitwise_equal(
+    runner: Runner, kernel: int, stride: int
+) -> None:
+    pad = kernel // 2
+    case = Conv((23, 12), 24, 24, (kernel,) * 2, (stride,) * 2, (pad,) * 4, groups=24)
+    x, weight, bias = data_of(case)
+    packed = pack_depthwise(weight, bias)
+    op = op_of(case, spec.OP_DEPTHWISE_CONV_2D, expect(case, x, weight, bias))
+    whole = runner.run(op, nhwc(x), weights=packed)
+    rows = op.out[1]
+    for band in (1, 2, 3, 5):
+        for first in range(0, rows, band):
+            last = min(first + band, rows)
+            top = first * stride - pad
+            end = (last - 1) * stride - pad + kernel
+            part = nhwc(x)[:, max(top, 0) : min(end, 23)]
+            pads = (max(-top, 0), pad, max(end - 23, 0), pad)
+            dims = (1, last - first, *op.out[2:])
+            got = runner.run(
+                replace(op, a=part.shape, out=dims, pads=pads), part, weights=packed
+            )
+            want = whole[:, first:last]
+            assert np.array_equal(want.view(np.uint32), got.view(np.uint32))
 
 
 @pytest.mark.parametrize("act", [(-INF, INF), (0.0, 1.0)], ids=["plain", "fused"])
