@@ -110,6 +110,9 @@ UC_VEC_INLINE void store_column(struct state *st, struct shape sh, uc_vec *acc)
 UC_VEC_INLINE void begin(struct state *st, struct shape sh,
 			 const struct uc_dwconv_rows *rows, size_t quad)
 {
+	const int taps = sh.kernel * sh.kernel;
+	const int held = taps <= MAX_WEIGHTS ? taps : 0;
+
 	st->bias = uc_vec_load(st->w);
 	st->min = uc_vec_all(rows->act.min);
 	st->max = uc_vec_all(rows->act.max);
@@ -117,7 +120,7 @@ UC_VEC_INLINE void begin(struct state *st, struct shape sh,
 	st->out_row = rows->out_row;
 	st->out_pixel = rows->out_pixel;
 	UC_VEC_UNROLL
-	for (int i = 0; i < MAX_WEIGHTS; i++)
+	for (int i = 0; i < held; i++)
 		st->held[i] = load_weight(st->w, i);
 	UC_VEC_UNROLL
 	for (int i = 0; i < in_rows_of(sh); i++) {
@@ -184,8 +187,8 @@ UC_VEC_INLINE void run(int kernel, int stride, int row_count,
 		       const struct uc_dwconv_rows *rows)
 {
 	const struct shape sh = {kernel, stride, row_count};
-	const size_t panel_floats =
-		UC_PANEL_CHANNELS * (1 + (size_t)(kernel * kernel));
+	const size_t slots = kernel == 1 ? 3 : (size_t)(kernel * kernel);
+	const size_t panel_floats = UC_PANEL_CHANNELS * (1 + slots);
 
 	for (size_t quad = 0; quad < rows->quads; quad++)
 		run_quad(sh, rows,
@@ -201,6 +204,7 @@ UC_VEC_INLINE void run(int kernel, int stride, int row_count,
 	}
 
 /* clang-format off */
+ROWS(1, 1, 4) ROWS(1, 1, 3) ROWS(1, 1, 1)
 ROWS(3, 1, 4) ROWS(3, 1, 3) ROWS(3, 1, 1)
 ROWS(3, 2, 4) ROWS(3, 2, 3) ROWS(3, 2, 1)
 ROWS(5, 1, 4) ROWS(5, 1, 3) ROWS(5, 1, 1)
@@ -218,10 +222,8 @@ ROWS(5, 2, 4) ROWS(5, 2, 3) ROWS(5, 2, 1)
 		},                                                             \
 	}
 
-		const
+			const
 	struct uc_dwconv_rows_kernel uc_dwconv_rows[UC_DWCONV_ROWS_KERNELS] = {
-		KERNEL(3, 1),
-		KERNEL(3, 2),
-		KERNEL(5, 1),
-		KERNEL(5, 2),
+		KERNEL(1, 1), /* BatchNormalization */
+		KERNEL(3, 1), KERNEL(3, 2), KERNEL(5, 1), KERNEL(5, 2),
 };

@@ -6,6 +6,7 @@
 #ifndef UC_KERNELS_NEON_H
 #define UC_KERNELS_NEON_H
 
+#include "gemv_neon.h"
 #include "xnnpack.h"
 
 UC_XNN_DWCONV(3p8c__neonfma);

@@ -7,7 +7,6 @@
 
 UC_XNN_GEMM(6x8__asm_aarch64_neonfma_cortex_a73);
 UC_XNN_GEMM(4x8__asm_aarch64_neonfma_cortex_a75);
-UC_XNN_GEMM(1x8__asm_aarch64_neonfma_cortex_a75);
 UC_XNN_IGEMM(6x8__asm_aarch64_neonfma_cortex_a73);
 UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_cortex_a75);
 UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_cortex_a75);
@@ -29,7 +28,7 @@ const struct uc_kernels uc_kernels = {
 			},
 			{
 				1,
-				UC_XNN(gemm_minmax_ukernel_1x8__asm_aarch64_neonfma_cortex_a75),
+				uc_gemv_neon,
 				UC_XNN(igemm_minmax_ukernel_1x8__asm_aarch64_neonfma_cortex_a75),
 			},
 		},

@@ -4,7 +4,6 @@
 
 UC_XNN_GEMM(6x8__asm_aarch64_neonfma_ld128);
 UC_XNN_GEMM(4x8__asm_aarch64_neonfma_ld128);
-UC_XNN_GEMM(1x8__asm_aarch64_neonfma_ld128_acc4);
 UC_XNN_IGEMM(6x8__asm_aarch64_neonfma_ld128);
 UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_ld128);
 UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_ld64);
@@ -26,7 +25,7 @@ const struct uc_kernels uc_kernels = {
 			},
 			{
 				1,
-				UC_XNN(gemm_minmax_ukernel_1x8__asm_aarch64_neonfma_ld128_acc4),
+				uc_gemv_neon,
 				UC_XNN(igemm_minmax_ukernel_1x8__asm_aarch64_neonfma_ld64),
 			},
 		},

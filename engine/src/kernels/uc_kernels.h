@@ -20,7 +20,7 @@
 #define UC_MAX_TILE_ROWS 8 /* spec: Scratch counts on it */
 #define UC_ROW_KERNELS 3
 #define UC_DWCONV_KERNELS 4
-#define UC_DWCONV_ROWS_KERNELS 4
+#define UC_DWCONV_ROWS_KERNELS 5
 #define UC_DWCONV_ROWS_SIZES 3
 
 struct uc_minmax {

@@ -223,6 +223,8 @@ DEPTHWISE = [
     # Rows shared out among kernels: every remainder.
     *(Conv((n, 9), 8, 8, pads=SAME, groups=8) for n in range(1, 12)),
     *(Conv((n, 6), 4, 4, (5, 5), pads=(2,) * 4, groups=4) for n in range(3, 9)),
+    *(Conv((n, 5), 20, 20, (1, 1), groups=20, batch=2) for n in (1, 2, 3, 7)),
+    Conv((4, 5), 8, 8, (1, 1), pads=(0, 1, 0, 0), groups=8),
     # Columns: every remainder, windows that never leave the padding.
     *(
         Conv((5, n), 12, 12, (k, k), (s, s), (k // 2,) * 4, groups=12)
@@ -254,7 +256,7 @@ def test_depthwise_equals_onnxruntime(runner: Runner, case: Conv) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)], ids=str
+    ("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (5, 1), (5, 2)], ids=str
 )
 def test_depthwise_in_bands_of_rows_is_bitwise_equal(
     runner: Runner, kernel: int, stride: int
@@ -292,6 +294,7 @@ def test_depthwise_in_bands_of_rows_is_bitwise_equal(
         ((2, 3, 4), 30, 31),
         ((7, 1, 1), 5, 2),
         ((1, 1, 1), 7, 803),
+        *(((1, 1, 1), k, 13) for k in (4, 15, 16, 20, 33, 36, 63)),
     ],
     ids=str,
 )
