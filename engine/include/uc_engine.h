@@ -58,6 +58,14 @@ void uc_engine_want(const struct uc_engine *engine, struct uc_want *want);
 enum uc_status uc_engine_push(struct uc_engine *engine, uint32_t first,
 			      uint32_t count, const uint8_t *ns_pages,
 			      size_t ns_len, uint32_t *detail);
+/* SPILLING and FILLING: pages of an activation out to shared memory, and back.
+ * Same sizes as pages of the file; numbered from 0 within an inference. */
+enum uc_status uc_engine_spill(struct uc_engine *engine, uint32_t first,
+			       uint32_t count, uint8_t *ns_pages,
+			       size_t ns_len);
+enum uc_status uc_engine_fill(struct uc_engine *engine, uint32_t first,
+			      uint32_t count, const uint8_t *ns_pages,
+			      size_t ns_len);
 enum uc_status uc_engine_infer(struct uc_engine *engine);
 enum uc_status uc_engine_input(struct uc_engine *engine, uint32_t index,
 			       uint32_t first_element, const uint8_t *ns_data,

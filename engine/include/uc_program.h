@@ -11,10 +11,18 @@
 
 #include "uc_spec.h"
 
+/*
+ * A root has memory of its own, a view is a box of its root: it has the root's
+ * strides and no memory. Channels are always next to each other.
+ */
 struct uc_tensor {
 	uint32_t n, h, w, c; /* stored as NHWC */
-	uint64_t offset;     /* in the arena */
-	uint64_t bytes;
+	uint64_t offset;     /* in the arena, of the first element */
+	uint64_t bytes;	     /* n * h * w * c elements */
+	uint16_t parent;     /* UC_NO_TENSOR: a root */
+	uint32_t origin[4];  /* n, h, w, c of a view in its root */
+	/* Elements from one w, h, n to the next; from the root's dimensions. */
+	uint64_t stride_w, stride_h, stride_n;
 	uint16_t first_op; /* UC_NO_OP: an input */
 	uint16_t last_op;  /* op_count: an output */
 	uint8_t dtype;
@@ -42,6 +50,9 @@ struct uc_op {
 	uint64_t stream_offset;
 	uint32_t step_panels;
 	uint16_t permutation[4];
+	uint16_t
+		weights; /* UC_NO_TENSOR, or the tensor that holds the panels */
+	uint32_t spill_page; /* SPILL, FILL: the first page of the slot */
 };
 
 struct uc_program {
@@ -57,6 +68,7 @@ struct uc_program {
 	uint64_t window_offset, window_bytes;
 	uint64_t stream_bytes;
 	uint64_t scratch_offset, scratch_bytes;
+	uint32_t spill_pages; /* that an inference hands out, in all */
 };
 
 /* What the sealed header promised, for the check against the program. */
@@ -77,7 +89,24 @@ enum uc_status uc_program_check(struct uc_program *program,
 				const struct uc_program_limits *limits,
 				uint32_t *detail);
 
-/* Decode one record; the index must be in range. */
+/* The strides of a tensor without gaps. */
+static inline void uc_tensor_set_dense(struct uc_tensor *tensor)
+{
+	tensor->stride_w = tensor->c;
+	tensor->stride_h = (uint64_t)tensor->w * tensor->c;
+	tensor->stride_n = tensor->h * tensor->stride_h;
+}
+
+/* Bytes from the first element of a checked tensor to the end of its last. */
+static inline uint64_t uc_tensor_span(const struct uc_tensor *tensor)
+{
+	return 4 * ((tensor->n - 1) * tensor->stride_n +
+		    (tensor->h - 1) * tensor->stride_h +
+		    (tensor->w - 1) * tensor->stride_w + tensor->c);
+}
+
+/* Decode one record; the index must be in range. A view's strides are those of
+ * its root, whatever the record says of it was not checked yet. */
 void uc_program_tensor(const struct uc_program *program, uint32_t index,
 		       struct uc_tensor *tensor);
 void uc_program_op(const struct uc_program *program, uint32_t index,

@@ -15,7 +15,7 @@
 #define UC_KEY_ID_BYTES 32U
 #define UC_PAGE_KEY_INFO "undercroft page key v1"
 #define UC_PROGRAM_MAGIC 0x47504355U
-#define UC_PROGRAM_VERSION 1U
+#define UC_PROGRAM_VERSION 2U
 #define UC_PROGRAM_HEADER_BYTES 128U
 #define UC_TENSOR_RECORD_BYTES 64U
 #define UC_OP_RECORD_BYTES 128U
@@ -74,6 +74,8 @@
 #define UC_OP_TRANSPOSE 14U
 #define UC_OP_CONSTANT 15U
 #define UC_OP_HARD_SWISH 16U
+#define UC_OP_SPILL 17U
+#define UC_OP_FILL 18U
 
 /* [op_flags] */
 #define UC_OP_FLAG_SCALAR_OPERAND 1U
@@ -85,6 +87,7 @@
 #define UC_SCHEME_LAYER 1U
 #define UC_SCHEME_SUB_LAYER 2U
 #define UC_SCHEME_RESIDENT 3U
+#define UC_SCHEME_HELD 4U
 
 /* [abi] */
 #define UC_ABI_VERSION 1U
@@ -103,6 +106,8 @@
 #define UC_CMD_OUTPUT 6U
 #define UC_CMD_STATS 7U
 #define UC_CMD_CLOSE 8U
+#define UC_CMD_SPILL 9U
+#define UC_CMD_FILL 10U
 
 /* [states] */
 #define UC_STATE_EMPTY 0U
@@ -111,6 +116,8 @@
 #define UC_STATE_INPUT 3U
 #define UC_STATE_RUNNING 4U
 #define UC_STATE_DONE 5U
+#define UC_STATE_SPILLING 6U
+#define UC_STATE_FILLING 7U
 
 /* [kernel_sets] */
 #define UC_KERNEL_SET_SSE 1U

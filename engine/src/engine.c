@@ -20,6 +20,12 @@ static uint32_t load_pages(const struct uc_engine *engine)
 	return engine->config.program_pages + engine->config.resident_pages;
 }
 
+static void forget_spill_key(struct uc_engine *engine)
+{
+	uc_port_wipe(&engine->spill_aead, sizeof(engine->spill_aead));
+	engine->spill_has_key = false;
+}
+
 /* Everything but the engine's state, the program and resident weights. */
 static void wipe_inference(struct uc_engine *engine)
 {
@@ -35,6 +41,7 @@ static void wipe_inference(struct uc_engine *engine)
 	uc_arena_wipe(&engine->arena, (size_t)(resident + resident_bytes),
 		      engine->arena.bytes);
 	uc_port_wipe(&engine->run, sizeof(engine->run));
+	forget_spill_key(engine);
 }
 
 static enum uc_status fail(struct uc_engine *engine, enum uc_status status)
@@ -45,6 +52,8 @@ static enum uc_status fail(struct uc_engine *engine, enum uc_status status)
 		break;
 	case UC_STATE_INPUT:
 	case UC_STATE_RUNNING:
+	case UC_STATE_SPILLING:
+	case UC_STATE_FILLING:
 	case UC_STATE_DONE:
 		wipe_inference(engine);
 		engine->state = UC_STATE_READY;
@@ -128,6 +137,9 @@ void uc_engine_want(const struct uc_engine *engine, struct uc_want *want)
 		want->first = load_pages(engine) + engine->run.streamed_pages;
 		want->count =
 			config->streamed_pages - engine->run.streamed_pages;
+	} else if (engine->state == UC_STATE_SPILLING ||
+		   engine->state == UC_STATE_FILLING) {
+		uc_spill_want(engine, want);
 	}
 }
 
@@ -235,7 +247,56 @@ enum uc_status uc_engine_push(struct uc_engine *engine, uint32_t first,
 
 		status = loading ? load_page(engine, ns_page, detail)
 				 : stream_page(engine, ns_page, detail);
+		/* An activation goes first: the rest is wanted again later. */
+		if (engine->state == UC_STATE_SPILLING ||
+		    engine->state == UC_STATE_FILLING)
+			break;
 	}
+	return status == UC_ST_OK ? UC_ST_OK : fail(engine, status);
+}
+
+/* Spilled pages move in the state that wants them, in order. */
+static enum uc_status check_spill(const struct uc_engine *engine,
+				  uint32_t state, uint32_t first,
+				  uint32_t count, const uint8_t *ns_pages,
+				  size_t ns_len)
+{
+	size_t page_bytes = engine->config.page_bytes + UC_PAGE_TAG_BYTES;
+	struct uc_want want = {0};
+
+	if (engine->state != state)
+		return UC_ST_BAD_STATE;
+	uc_engine_want(engine, &want);
+	if (first != want.first || count < 1 || count > want.count)
+		return UC_ST_BAD_PAGE_INDEX;
+	if (!ns_pages || ns_len / page_bytes != count ||
+	    ns_len % page_bytes != 0)
+		return UC_ST_BAD_PARAMETERS;
+	return UC_ST_OK;
+}
+
+enum uc_status uc_engine_spill(struct uc_engine *engine, uint32_t first,
+			       uint32_t count, uint8_t *ns_pages, size_t ns_len)
+{
+	size_t page_bytes = engine->config.page_bytes + UC_PAGE_TAG_BYTES;
+	enum uc_status status = check_spill(engine, UC_STATE_SPILLING, first,
+					    count, ns_pages, ns_len);
+
+	for (uint32_t i = 0; i < count && status == UC_ST_OK; i++)
+		status = uc_spill_page(engine, ns_pages + i * page_bytes);
+	return status == UC_ST_OK ? UC_ST_OK : fail(engine, status);
+}
+
+enum uc_status uc_engine_fill(struct uc_engine *engine, uint32_t first,
+			      uint32_t count, const uint8_t *ns_pages,
+			      size_t ns_len)
+{
+	size_t page_bytes = engine->config.page_bytes + UC_PAGE_TAG_BYTES;
+	enum uc_status status = check_spill(engine, UC_STATE_FILLING, first,
+					    count, ns_pages, ns_len);
+
+	for (uint32_t i = 0; i < count && status == UC_ST_OK; i++)
+		status = uc_fill_page(engine, ns_pages + i * page_bytes);
 	return status == UC_ST_OK ? UC_ST_OK : fail(engine, status);
 }
 
@@ -246,6 +307,8 @@ enum uc_status uc_engine_infer(struct uc_engine *engine)
 	if (engine->state != UC_STATE_READY && engine->state != UC_STATE_DONE)
 		return fail(engine, UC_ST_BAD_STATE);
 	memset(&engine->run, 0, sizeof(engine->run));
+	forget_spill_key(engine);
+	stats->spilled_bytes = 0;
 	stats->decrypted_bytes = 0;
 	stats->decrypted_pages = 0;
 	stats->moved_bytes = 0;
@@ -338,8 +401,10 @@ enum uc_status uc_engine_output(struct uc_engine *engine, uint32_t index,
 
 void uc_engine_abort(struct uc_engine *engine)
 {
-	if (engine->state == UC_STATE_INPUT ||
-	    engine->state == UC_STATE_RUNNING || engine->state == UC_STATE_DONE)
+	/* EMPTY and READY have none; what is LOADING is no inference. */
+	if (engine->state != UC_STATE_EMPTY &&
+	    engine->state != UC_STATE_LOADING &&
+	    engine->state != UC_STATE_READY)
 		(void)fail(engine, UC_ST_OK);
 }
 

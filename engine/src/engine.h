@@ -25,7 +25,8 @@ struct uc_run {
 	uint32_t op;	/* index of the operator under way */
 	uint32_t panel; /* its first panel not yet computed */
 	struct uc_window window;
-	uint32_t streamed_pages;	    /* taken so far */
+	uint32_t streamed_pages; /* taken so far */
+	uint32_t spill_part;	 /* pages done of the SPILL or FILL under way */
 	uint32_t input_elements[UC_MAX_IO]; /* written so far */
 };
 
@@ -34,6 +35,8 @@ struct uc_engine {
 	uint32_t state;
 	struct uc_engine_config config;
 	struct uc_port_aead aead;
+	struct uc_port_aead spill_aead; /* this inference's own key */
+	bool spill_has_key;
 	uint32_t loaded_pages; /* program and resident pages taken so far */
 	struct uc_program program;
 	struct uc_run run;
@@ -56,6 +59,14 @@ void uc_window_consume(struct uc_engine *engine, uint64_t len);
 /* run.c: compute until the end (UC_STATE_DONE) or until a page is missing
  * (UC_STATE_RUNNING). */
 enum uc_status uc_run_on(struct uc_engine *engine);
+
+/* spill.c: an operator that hands an activation out or takes it back; the state
+ * says which, and what is wanted how many pages are left. */
+enum uc_status uc_spill_begin(struct uc_engine *engine, const struct uc_op *op);
+void uc_spill_want(const struct uc_engine *engine, struct uc_want *want);
+/* The next page, to or from shared memory; the run goes on after the last. */
+enum uc_status uc_spill_page(struct uc_engine *engine, uint8_t *ns_page);
+enum uc_status uc_fill_page(struct uc_engine *engine, const uint8_t *ns_page);
 
 /* io.c: element ranges were checked by the caller. */
 void uc_io_scatter(const struct uc_tensor *tensor, uint32_t first,

@@ -37,7 +37,7 @@ bool uc_program_decode_header(struct uc_program *program, const uint8_t *bytes,
 	    uc_load_u16(bytes + 4) != UC_PROGRAM_VERSION ||
 	    uc_load_u16(bytes + 6) != UC_PROGRAM_HEADER_BYTES ||
 	    !uc_is_zero(bytes + 14, 2) ||
-	    !uc_is_zero(bytes + 88, UC_PROGRAM_HEADER_BYTES - 88))
+	    !uc_is_zero(bytes + 92, UC_PROGRAM_HEADER_BYTES - 92))
 		return false;
 	program->bytes = bytes;
 	program->tensor_count = uc_load_u16(bytes + 8);
@@ -54,6 +54,7 @@ bool uc_program_decode_header(struct uc_program *program, const uint8_t *bytes,
 	program->stream_bytes = uc_load_u64(bytes + 64);
 	program->scratch_offset = uc_load_u64(bytes + 72);
 	program->scratch_bytes = uc_load_u64(bytes + 80);
+	program->spill_pages = uc_load_u32(bytes + 88);
 
 	program_bytes =
 		TENSORS_OFFSET +
@@ -81,21 +82,32 @@ bool uc_program_reserved_is_zero(const struct uc_program *program,
 bool uc_program_tensor_reserved_is_zero(const struct uc_program *program,
 					uint32_t index)
 {
-	return uc_is_zero(tensor_record(program, index) + 38,
-			  UC_TENSOR_RECORD_BYTES - 38);
+	return uc_is_zero(tensor_record(program, index) + 56,
+			  UC_TENSOR_RECORD_BYTES - 56);
 }
 
 bool uc_program_op_reserved_is_zero(const struct uc_program *program,
 				    uint32_t index)
 {
-	return uc_is_zero(op_record(program, index) + 92,
-			  UC_OP_RECORD_BYTES - 92);
+	return uc_is_zero(op_record(program, index) + 94, 2) &&
+	       uc_is_zero(op_record(program, index) + 100,
+			  UC_OP_RECORD_BYTES - 100);
+}
+
+void uc_program_tensor_place(const struct uc_program *program, uint32_t index,
+			     struct uc_tensor *tensor)
+{
+	const uint8_t *record = tensor_record(program, index);
+
+	tensor->offset = uc_load_u64(record + 16);
+	tensor->bytes = uc_load_u64(record + 24);
 }
 
 void uc_program_tensor(const struct uc_program *program, uint32_t index,
 		       struct uc_tensor *tensor)
 {
 	const uint8_t *record = tensor_record(program, index);
+	const uint8_t *root = record;
 
 	tensor->n = uc_load_u32(record);
 	tensor->h = uc_load_u32(record + 4);
@@ -107,6 +119,14 @@ void uc_program_tensor(const struct uc_program *program, uint32_t index,
 	tensor->last_op = uc_load_u16(record + 34);
 	tensor->dtype = record[36];
 	tensor->wire_layout = record[37];
+	tensor->parent = uc_load_u16(record + 38);
+	for (uint32_t i = 0; i < 4; i++)
+		tensor->origin[i] = uc_load_u32(record + 40 + 4 * i);
+	if (tensor->parent < program->tensor_count)
+		root = tensor_record(program, tensor->parent);
+	tensor->stride_w = uc_load_u32(root + 12);
+	tensor->stride_h = tensor->stride_w * uc_load_u32(root + 8);
+	tensor->stride_n = tensor->stride_h * uc_load_u32(root + 4);
 }
 
 void uc_program_op(const struct uc_program *program, uint32_t index,
@@ -143,6 +163,8 @@ void uc_program_op(const struct uc_program *program, uint32_t index,
 	op->step_panels = uc_load_u32(record + 80);
 	for (uint32_t i = 0; i < 4; i++)
 		op->permutation[i] = uc_load_u16(record + 84 + 2 * i);
+	op->weights = uc_load_u16(record + 92);
+	op->spill_page = uc_load_u32(record + 96);
 }
 
 uint16_t uc_program_input(const struct uc_program *program, uint32_t index)

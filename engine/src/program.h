@@ -14,6 +14,10 @@
 bool uc_program_decode_header(struct uc_program *program, const uint8_t *bytes,
 			      size_t bytes_len);
 
+/* Only offset and bytes of a tensor. */
+void uc_program_tensor_place(const struct uc_program *program, uint32_t index,
+			     struct uc_tensor *tensor);
+
 /* Unused places of the io table, and all bytes after the last record. */
 bool uc_program_reserved_is_zero(const struct uc_program *program,
 				 size_t bytes_len);

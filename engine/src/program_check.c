@@ -4,16 +4,16 @@
  *
  *   1. header, io table and what must be zero
  *   2. the regions of the arena that are not tensors
- *   3. every tensor: shape, place, who writes it
+ *   3. every tensor: shape, place, box of its root, ends of its live range
  *   4. every operator: operands and live ranges, attributes, weights, scratch
- *   5. the sums: stream, window, scratch
- *   6. no two things share bytes while both are alive
+ *   5. the sums: stream, window, scratch, spilled pages
+ *   6. nothing is written twice, no two things share bytes while both are alive
  *
  * After it an operator can only reach its own operands: nothing is checked
  * again while it computes.
  */
 #include "bytes.h"
-#include "program.h"
+#include "program_check.h"
 #include "uc_op.h"
 
 #define KNOWN_FLAGS                                                            \
@@ -29,6 +29,7 @@ struct check {
 	uint64_t streamed;   /* bytes of the stream seen so far */
 	uint64_t step_bytes; /* the largest step through the window */
 	uint64_t scratch;    /* the largest need */
+	uint64_t spilled;    /* pages of activations handed out so far */
 };
 
 static bool is_input(const struct uc_program *program, uint32_t tensor)
@@ -171,32 +172,10 @@ static uint64_t tensor_bytes(const struct uc_tensor *tensor)
 	return bytes;
 }
 
-/*
- * The live range is what it says: first_op writes the tensor, last_op reads
- * it. That nothing else writes it, and nothing reads it before or after, is
- * seen where the operators are checked.
- */
-static bool check_life(const struct uc_program *program, uint32_t index,
-		       const struct uc_tensor *tensor)
+static bool is_origin(const struct uc_tensor *root)
 {
-	struct uc_op op = {0};
-
-	if (is_output(program, index)) {
-		if (tensor->last_op != program->op_count)
-			return false;
-	} else {
-		if (tensor->last_op >= program->op_count)
-			return false;
-		uc_program_op(program, tensor->last_op, &op);
-		if (op.input_a != index && op.input_b != index)
-			return false;
-	}
-	if (is_input(program, index))
-		return tensor->first_op == UC_NO_OP;
-	if (tensor->first_op >= program->op_count)
-		return false;
-	uc_program_op(program, tensor->first_op, &op);
-	return op.output == index;
+	return root->origin[0] == 0 && root->origin[1] == 0 &&
+	       root->origin[2] == 0 && root->origin[3] == 0;
 }
 
 static bool check_tensor(const struct check *check, uint32_t index)
@@ -204,6 +183,7 @@ static bool check_tensor(const struct check *check, uint32_t index)
 	const struct uc_program *program = check->program;
 	struct uc_tensor tensor = {0};
 	uint64_t bytes = 0;
+	bool at_boundary = false;
 
 	uc_program_tensor(program, index, &tensor);
 	bytes = tensor_bytes(&tensor);
@@ -211,27 +191,24 @@ static bool check_tensor(const struct check *check, uint32_t index)
 	    tensor.dtype != UC_DTYPE_F32 || tensor.wire_layout > UC_WIRE_NCHW ||
 	    !uc_program_tensor_reserved_is_zero(program, index))
 		return false;
-	if (!is_place(check, tensor.offset, bytes) ||
-	    meets_region(check, tensor.offset, bytes))
+	at_boundary = is_input(program, index) || is_output(program, index);
+	if (tensor.wire_layout != UC_WIRE_AS_STORED && !at_boundary)
 		return false;
-	if (tensor.wire_layout != UC_WIRE_AS_STORED &&
-	    !is_input(program, index) && !is_output(program, index))
+	if (tensor.parent == UC_NO_TENSOR) {
+		if (!is_origin(&tensor) ||
+		    !is_place(check, tensor.offset, bytes) ||
+		    meets_region(check, tensor.offset, bytes))
+			return false;
+	} else if (at_boundary ||
+		   !uc_life_view_is_inside(program, index, &tensor)) {
 		return false;
-	return check_life(program, index, &tensor);
+	}
+	return uc_life_ends_are_uses(program, index, &tensor,
+				     is_input(program, index),
+				     is_output(program, index));
 }
 
 /* ---- 4. operators ---- */
-
-/* Is the tensor written before this operator and kept until it? */
-static bool is_readable(const struct uc_program *program, uint32_t op,
-			uint16_t id, struct uc_tensor *tensor)
-{
-	if (id >= program->tensor_count)
-		return false;
-	uc_program_tensor(program, id, tensor);
-	return (tensor->first_op == UC_NO_OP || tensor->first_op < op) &&
-	       op <= tensor->last_op;
-}
 
 static bool is_binary(const struct uc_op *op)
 {
@@ -255,13 +232,29 @@ static uint32_t scheme_of(const struct uc_op *op)
 
 	if (op->panel_count == 0)
 		return UC_SCHEME_NONE;
+	if (op->weights != UC_NO_TENSOR)
+		return UC_SCHEME_HELD;
 	if (streamed == 0)
 		return UC_SCHEME_RESIDENT;
 	return op->step_panels == streamed ? UC_SCHEME_LAYER
 					   : UC_SCHEME_SUB_LAYER;
 }
 
-static bool check_weights(struct check *check, const struct uc_op_type *type,
+/* All panels of the operator, in a tensor of their own. */
+static bool check_held(const struct check *check, uint32_t index,
+		       const struct uc_op *op)
+{
+	struct uc_tensor held = {0};
+
+	return op->code != UC_OP_CONSTANT && op->panel_count != 0 &&
+	       op->resident_panels == 0 && op->step_panels == 0 &&
+	       uc_life_is_readable(check->program, index, op->weights, &held) &&
+	       held.parent == UC_NO_TENSOR &&
+	       held.bytes == (uint64_t)op->panel_count * op->panel_bytes;
+}
+
+static bool check_weights(struct check *check, uint32_t index,
+			  const struct uc_op_type *type,
 			  const struct uc_op_shapes *shapes)
 {
 	const struct uc_op *op = shapes->op;
@@ -277,6 +270,8 @@ static bool check_weights(struct check *check, const struct uc_op_type *type,
 	if (op->resident_panels > op->panel_count ||
 	    op->scheme != scheme_of(op) || op->stream_offset % 32 != 0)
 		return false;
+	if (op->weights != UC_NO_TENSOR)
+		return check_held(check, index, op);
 	resident = (uint64_t)op->resident_panels * op->panel_bytes;
 	if (resident != 0 && (op->resident_offset % UC_ARENA_ALIGN_BYTES != 0 ||
 			      !uc_range_fits(op->resident_offset, resident,
@@ -298,6 +293,55 @@ static bool check_weights(struct check *check, const struct uc_op_type *type,
 	return true;
 }
 
+/* The tensor that was handed out into this slot, before this operator. */
+static bool find_spilled(const struct uc_program *program, uint32_t index,
+			 uint32_t spill_page, struct uc_tensor *tensor)
+{
+	struct uc_op op = {0};
+
+	for (uint32_t i = 0; i < index; i++) {
+		uc_program_op(program, i, &op);
+		if (op.code != UC_OP_SPILL || op.spill_page != spill_page)
+			continue;
+		uc_program_tensor(program, op.input_a, tensor);
+		return true;
+	}
+	return false;
+}
+
+/* An activation that leaves or comes back, whole and without gaps. Slots follow
+ * one another, so that no nonce is used twice. */
+static bool check_spill(struct check *check, uint32_t index,
+			const struct uc_op *op)
+{
+	const struct uc_program *program = check->program;
+	struct uc_tensor tensor = {0};
+	struct uc_tensor spilled = {0};
+
+	if (op->flags != 0 || op->input_b != UC_NO_TENSOR ||
+	    op->weights != UC_NO_TENSOR || op->scheme != UC_SCHEME_NONE ||
+	    op->panel_count != 0 || op->resident_panels != 0 ||
+	    op->step_panels != 0 ||
+	    !uc_program_op_reserved_is_zero(program, index))
+		return false;
+	if (op->code == UC_OP_FILL) {
+		if (op->input_a != UC_NO_TENSOR ||
+		    !uc_life_is_writable(program, index, op->output, &tensor) ||
+		    !find_spilled(program, index, op->spill_page, &spilled) ||
+		    spilled.bytes != tensor.bytes)
+			return false;
+	} else {
+		if (op->output != UC_NO_TENSOR ||
+		    op->spill_page != check->spilled ||
+		    !uc_life_is_readable(program, index, op->input_a, &tensor))
+			return false;
+		check->spilled += uc_units(tensor.bytes, program->page_bytes);
+	}
+	if (check->scratch < program->page_bytes)
+		check->scratch = program->page_bytes;
+	return uc_tensor_span(&tensor) == tensor.bytes;
+}
+
 static enum uc_status check_op(struct check *check, uint32_t index)
 {
 	const struct uc_program *program = check->program;
@@ -310,6 +354,9 @@ static enum uc_status check_op(struct check *check, uint32_t index)
 	uint64_t scratch = 0;
 
 	uc_program_op(program, index, &op);
+	if (op.code == UC_OP_SPILL || op.code == UC_OP_FILL)
+		return check_spill(check, index, &op) ? UC_ST_OK
+						      : UC_ST_BAD_PROGRAM;
 	type = uc_op_find(op.code);
 	if (!type)
 		return UC_ST_UNSUPPORTED_OP;
@@ -318,26 +365,25 @@ static enum uc_status check_op(struct check *check, uint32_t index)
 		return UC_ST_BAD_PROGRAM;
 
 	if (op.code != UC_OP_CONSTANT) {
-		if (!is_readable(program, index, op.input_a, &a))
+		if (!uc_life_is_readable(program, index, op.input_a, &a))
 			return UC_ST_BAD_PROGRAM;
 		shapes.a = &a;
 	} else if (op.input_a != UC_NO_TENSOR || op.panel_bytes == 0) {
 		return UC_ST_BAD_PROGRAM;
 	}
 	if (is_binary(&op)) {
-		if (!is_readable(program, index, op.input_b, &b))
+		if (!uc_life_is_readable(program, index, op.input_b, &b))
 			return UC_ST_BAD_PROGRAM;
 		shapes.b = &b;
 	} else if (op.input_b != UC_NO_TENSOR) {
 		return UC_ST_BAD_PROGRAM;
 	}
-	if (op.output >= program->tensor_count)
-		return UC_ST_BAD_PROGRAM;
-	uc_program_tensor(program, op.output, &out);
-	if (out.first_op != index)
+	if (!uc_life_is_writable(program, index, op.output, &out) ||
+	    op.spill_page != 0)
 		return UC_ST_BAD_PROGRAM;
 
-	if (!type->check(&shapes) || !check_weights(check, type, &shapes))
+	if (!type->check(&shapes) ||
+	    !check_weights(check, index, type, &shapes))
 		return UC_ST_BAD_PROGRAM;
 	scratch = type->scratch(&shapes);
 	if (check->scratch < scratch)
@@ -352,82 +398,15 @@ static bool check_sums(const struct check *check)
 	const struct uc_program *program = check->program;
 
 	if (check->streamed != program->stream_bytes ||
-	    check->scratch > program->scratch_bytes)
+	    check->scratch > program->scratch_bytes ||
+	    check->spilled != program->spill_pages ||
+	    check->spilled > UC_MAX_PAGES)
 		return false;
 	/* A step is no longer than the stream, so this cannot wrap. */
 	return check->streamed == 0 ||
 	       program->window_bytes >= check->step_bytes +
 						program->page_bytes +
 						UC_ARENA_ALIGN_BYTES;
-}
-
-/* ---- 6. overlaps ---- */
-
-static int32_t born(const struct uc_tensor *tensor)
-{
-	return tensor->first_op == UC_NO_OP ? -1 : (int32_t)tensor->first_op;
-}
-
-/* May `out` lie exactly over `old`, id old_id, which dies where out is born? */
-static bool is_overwrite(const struct uc_program *program,
-			 const struct uc_tensor *out,
-			 const struct uc_tensor *old, uint32_t old_id)
-{
-	const struct uc_op_type *type = NULL;
-	struct uc_op op = {0};
-
-	if (out->first_op == UC_NO_OP || old->last_op != out->first_op ||
-	    old->offset != out->offset || old->bytes != out->bytes)
-		return false;
-	uc_program_op(program, out->first_op, &op);
-	type = uc_op_find(op.code);
-	if (!type || !type->elementwise)
-		return false;
-	if (op.input_a == old_id)
-		return true;
-	return is_binary(&op) && op.input_b == old_id && old->n == out->n &&
-	       old->h == out->h && old->w == out->w && old->c == out->c;
-}
-
-static bool check_overlaps(const struct check *check, uint32_t index)
-{
-	const struct uc_program *program = check->program;
-	struct uc_tensor tensor = {0};
-	struct uc_tensor other = {0};
-
-	uc_program_tensor(program, index, &tensor);
-	for (uint32_t i = 0; i < index; i++) {
-		uc_program_tensor(program, i, &other);
-		if (!uc_ranges_meet(tensor.offset, tensor.bytes, other.offset,
-				    other.bytes))
-			continue;
-		if (born(&tensor) > (int32_t)other.last_op ||
-		    born(&other) > (int32_t)tensor.last_op)
-			continue;
-		if (!is_overwrite(program, &tensor, &other, i) &&
-		    !is_overwrite(program, &other, &tensor, index))
-			return false;
-	}
-	return true;
-}
-
-static bool check_resident(const struct check *check, uint32_t index)
-{
-	struct uc_op op = {0};
-	struct uc_op other = {0};
-
-	uc_program_op(check->program, index, &op);
-	for (uint32_t i = 0; op.resident_panels != 0 && i < index; i++) {
-		uc_program_op(check->program, i, &other);
-		if (uc_ranges_meet(op.resident_offset,
-				   (uint64_t)op.resident_panels *
-					   op.panel_bytes,
-				   other.resident_offset,
-				   (uint64_t)other.resident_panels *
-					   other.panel_bytes))
-			return false;
-	}
-	return true;
 }
 
 static enum uc_status check_all(struct check *check, uint32_t *detail)
@@ -455,12 +434,8 @@ static enum uc_status check_all(struct check *check, uint32_t *detail)
 		return UC_ST_BAD_PROGRAM;
 	for (uint32_t i = 0; i < program->tensor_count; i++) {
 		*detail = UC_TENSOR_DETAIL + i;
-		if (!check_overlaps(check, i))
-			return UC_ST_BAD_PROGRAM;
-	}
-	for (uint32_t i = 0; i < program->op_count; i++) {
-		*detail = i;
-		if (!check_resident(check, i))
+		if (!uc_life_is_written_once(program, i) ||
+		    !uc_life_shares_well(program, i))
 			return UC_ST_BAD_PROGRAM;
 	}
 	*detail = 0;

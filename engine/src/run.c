@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Operators one after the other, each in steps: its resident panels at once,
- * then as many streamed panels at a time as the plan says. When the window
- * does not hold the next step the run is left where it stands, and goes on
- * with the next page.
+ * then as many streamed panels at a time as the plan says; all panels at once
+ * when a tensor holds them. When the window does not hold the next step, or an
+ * activation has to leave or to come back (spill.c), the run is left where it
+ * stands, and goes on when the normal world has done its part.
  */
 #include "engine.h"
 #include "uc_op.h"
 
 struct operands {
 	struct uc_op op;
-	struct uc_tensor a, b, out;
+	struct uc_tensor a, b, out, weights;
 };
 
 static bool load_operands(struct uc_engine *engine, struct operands *operands,
@@ -18,15 +19,14 @@ static bool load_operands(struct uc_engine *engine, struct operands *operands,
 {
 	const struct uc_program *program = &engine->program;
 	struct uc_arena *arena = &engine->arena;
-	struct uc_op *op = &operands->op;
+	const struct uc_op *op = &operands->op;
 
-	uc_program_op(program, engine->run.op, op);
 	step->s.op = op;
 	if (op->input_a != UC_NO_TENSOR) {
 		uc_program_tensor(program, op->input_a, &operands->a);
 		step->s.a = &operands->a;
 		step->a = uc_arena_use(arena, operands->a.offset,
-				       operands->a.bytes);
+				       uc_tensor_span(&operands->a));
 		if (!step->a)
 			return false;
 	}
@@ -34,14 +34,14 @@ static bool load_operands(struct uc_engine *engine, struct operands *operands,
 		uc_program_tensor(program, op->input_b, &operands->b);
 		step->s.b = &operands->b;
 		step->b = uc_arena_use(arena, operands->b.offset,
-				       operands->b.bytes);
+				       uc_tensor_span(&operands->b));
 		if (!step->b)
 			return false;
 	}
 	uc_program_tensor(program, op->output, &operands->out);
 	step->s.out = &operands->out;
-	step->out =
-		uc_arena_use(arena, operands->out.offset, operands->out.bytes);
+	step->out = uc_arena_use(arena, operands->out.offset,
+				 uc_tensor_span(&operands->out));
 	return step->out != NULL;
 }
 
@@ -58,7 +58,8 @@ static bool load_scratch(struct uc_engine *engine,
 }
 
 /* Panels of the next step; false when they have not arrived. */
-static bool load_panels(struct uc_engine *engine, struct uc_op_step *step)
+static bool load_panels(struct uc_engine *engine, struct operands *operands,
+			struct uc_op_step *step)
 {
 	const struct uc_op *op = step->s.op;
 	uint32_t panel = engine->run.panel;
@@ -67,6 +68,15 @@ static bool load_panels(struct uc_engine *engine, struct uc_op_step *step)
 	step->first_panel = panel;
 	if (op->panel_count == 0)
 		return true;
+	if (op->weights != UC_NO_TENSOR) {
+		uc_program_tensor(&engine->program, op->weights,
+				  &operands->weights);
+		step->panel_count = op->panel_count;
+		step->panels =
+			uc_arena_use(&engine->arena, operands->weights.offset,
+				     operands->weights.bytes);
+		return step->panels != NULL;
+	}
 	if (panel < op->resident_panels) {
 		step->panel_count = op->resident_panels - panel;
 		resident_offset = engine->program.resident_offset +
@@ -94,6 +104,11 @@ static bool run_step(struct uc_engine *engine, enum uc_status *status)
 	struct uc_run *run = &engine->run;
 	uint64_t begin = 0;
 
+	uc_program_op(&engine->program, run->op, &operands.op);
+	if (operands.op.code == UC_OP_SPILL || operands.op.code == UC_OP_FILL) {
+		*status = uc_spill_begin(engine, &operands.op);
+		return false;
+	}
 	uc_arena_close(&engine->arena,
 		       UC_ENGINE_CONTEXT_BYTES +
 			       (size_t)engine->config.program_pages *
@@ -102,7 +117,7 @@ static bool run_step(struct uc_engine *engine, enum uc_status *status)
 		*status = UC_ST_INTERNAL;
 		return false;
 	}
-	if (!load_panels(engine, &step))
+	if (!load_panels(engine, &operands, &step))
 		return false;
 	type = uc_op_find(operands.op.code);
 	if (!type || !load_scratch(engine, type, &step)) {
@@ -114,7 +129,8 @@ static bool run_step(struct uc_engine *engine, enum uc_status *status)
 	type->run(&step);
 	engine->stats.ticks_compute += uc_port_ticks() - begin;
 
-	if (step.first_panel >= operands.op.resident_panels)
+	if (operands.op.weights == UC_NO_TENSOR &&
+	    step.first_panel >= operands.op.resident_panels)
 		uc_window_consume(engine, (uint64_t)step.panel_count *
 						  operands.op.panel_bytes);
 	run->panel += step.panel_count;

@@ -159,6 +159,17 @@ static struct result do_open(struct uc_session *session,
 	return result;
 }
 
+/* How a command that moves pages answers. */
+static struct result answer_pages(struct uc_session *session,
+				  struct uc_param params[4],
+				  struct result result)
+{
+	drop_empty_engine(session);
+	answer_want(session, &params[2]);
+	params[3].a = session_state(session);
+	return result;
+}
+
 static struct result do_push(struct uc_session *session,
 			     struct uc_param params[4])
 {
@@ -173,6 +184,32 @@ static struct result do_push(struct uc_session *session,
 	answer_want(session, &params[2]);
 	params[3].a = session_state(session);
 	return result;
+}
+
+static struct result do_spill(struct uc_session *session,
+			      struct uc_param params[4])
+{
+	struct result result = failed(UC_ST_BAD_STATE);
+
+	if (!session->engine)
+		return result;
+	result.status =
+		uc_engine_spill(session->engine, params[0].a, params[0].b,
+				params[1].ns_data, params[1].ns_len);
+	return answer_pages(session, params, result);
+}
+
+static struct result do_fill(struct uc_session *session,
+			     struct uc_param params[4])
+{
+	struct result result = failed(UC_ST_BAD_STATE);
+
+	if (!session->engine)
+		return result;
+	result.status =
+		uc_engine_fill(session->engine, params[0].a, params[0].b,
+			       params[1].ns_data, params[1].ns_len);
+	return answer_pages(session, params, result);
 }
 
 static struct result do_infer(struct uc_session *session,
@@ -200,10 +237,7 @@ static struct result do_input(struct uc_session *session,
 	result.status =
 		uc_engine_input(session->engine, params[0].a, params[0].b,
 				params[1].ns_data, params[1].ns_len);
-	drop_empty_engine(session);
-	answer_want(session, &params[2]);
-	params[3].a = session_state(session);
-	return result;
+	return answer_pages(session, params, result);
 }
 
 static struct result do_output(struct uc_session *session,
@@ -275,6 +309,12 @@ static const struct command commands[] = {
 	[UC_CMD_STATS] = {do_stats,
 			  {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
 			   UC_PARAM_NONE, UC_PARAM_NONE}},
+	[UC_CMD_SPILL] = {do_spill,
+			  {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_OUTPUT,
+			   UC_PARAM_VALUE_OUTPUT, UC_PARAM_VALUE_OUTPUT}},
+	[UC_CMD_FILL] = {do_fill,
+			 {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
+			  UC_PARAM_VALUE_OUTPUT, UC_PARAM_VALUE_OUTPUT}},
 	[UC_CMD_CLOSE] = {do_close,
 			  {UC_PARAM_VALUE_INOUT, UC_PARAM_NONE, UC_PARAM_NONE,
 			   UC_PARAM_NONE}},

@@ -18,7 +18,7 @@ MODEL_ID_BYTES: Final[int] = 16
 KEY_ID_BYTES: Final[int] = 32
 PAGE_KEY_INFO: Final[str] = "undercroft page key v1"
 PROGRAM_MAGIC: Final[int] = 1196442453
-PROGRAM_VERSION: Final[int] = 1
+PROGRAM_VERSION: Final[int] = 2
 PROGRAM_HEADER_BYTES: Final[int] = 128
 TENSOR_RECORD_BYTES: Final[int] = 64
 OP_RECORD_BYTES: Final[int] = 128
@@ -77,6 +77,8 @@ OP_SOFTMAX: Final[int] = 13
 OP_TRANSPOSE: Final[int] = 14
 OP_CONSTANT: Final[int] = 15
 OP_HARD_SWISH: Final[int] = 16
+OP_SPILL: Final[int] = 17
+OP_FILL: Final[int] = 18
 
 # [op_flags]
 OP_FLAG_SCALAR_OPERAND: Final[int] = 1
@@ -88,6 +90,7 @@ SCHEME_NONE: Final[int] = 0
 SCHEME_LAYER: Final[int] = 1
 SCHEME_SUB_LAYER: Final[int] = 2
 SCHEME_RESIDENT: Final[int] = 3
+SCHEME_HELD: Final[int] = 4
 
 # [abi]
 ABI_VERSION: Final[int] = 1
@@ -106,6 +109,8 @@ CMD_INPUT: Final[int] = 5
 CMD_OUTPUT: Final[int] = 6
 CMD_STATS: Final[int] = 7
 CMD_CLOSE: Final[int] = 8
+CMD_SPILL: Final[int] = 9
+CMD_FILL: Final[int] = 10
 
 # [states]
 STATE_EMPTY: Final[int] = 0
@@ -114,6 +119,8 @@ STATE_READY: Final[int] = 2
 STATE_INPUT: Final[int] = 3
 STATE_RUNNING: Final[int] = 4
 STATE_DONE: Final[int] = 5
+STATE_SPILLING: Final[int] = 6
+STATE_FILLING: Final[int] = 7
 
 # [kernel_sets]
 KERNEL_SET_SSE: Final[int] = 1
@@ -140,6 +147,8 @@ class Op(IntEnum):
     TRANSPOSE = 14
     CONSTANT = 15
     HARD_SWISH = 16
+    SPILL = 17
+    FILL = 18
 
 
 class Command(IntEnum):
@@ -154,6 +163,8 @@ class Command(IntEnum):
     OUTPUT = 6
     STATS = 7
     CLOSE = 8
+    SPILL = 9
+    FILL = 10
 
 
 class State(IntEnum):
@@ -165,6 +176,8 @@ class State(IntEnum):
     INPUT = 3
     RUNNING = 4
     DONE = 5
+    SPILLING = 6
+    FILLING = 7
 
 
 class Scheme(IntEnum):
@@ -174,6 +187,7 @@ class Scheme(IntEnum):
     LAYER = 1
     SUB_LAYER = 2
     RESIDENT = 3
+    HELD = 4
 
 
 class Status(IntEnum):

@@ -102,6 +102,32 @@ uint32_t help_push(struct help_device *device, const struct help_model *model,
 			    count * help_sealed_page_bytes(model));
 }
 
+static bool is_spilling(const struct help_device *device)
+{
+	uint32_t state = help_state(device);
+
+	return state == UC_STATE_SPILLING || state == UC_STATE_FILLING;
+}
+
+/* Keep what the device hands out, give back what it wants, some at a time. */
+static uint32_t help_serve_spill(struct help_device *device,
+				 const struct help_model *model, uint32_t pages,
+				 uint8_t *spilled)
+{
+	size_t slot = help_sealed_page_bytes(model);
+	uint32_t state = help_state(device);
+	struct uc_want want = {0};
+	uint32_t count = 0;
+
+	uc_engine_want(device->session.engine, &want);
+	CHECK(want.count != 0 &&
+	      want.first + want.count <= model->program.spill_pages);
+	count = want.count < pages ? want.count : pages;
+	return help_command(
+		device, state == UC_STATE_SPILLING ? UC_CMD_SPILL : UC_CMD_FILL,
+		want.first, count, spilled + want.first * slot, count * slot);
+}
+
 uint32_t help_push_wanted(struct help_device *device,
 			  const struct help_model *model, uint32_t pages)
 {
@@ -109,7 +135,7 @@ uint32_t help_push_wanted(struct help_device *device,
 	uint32_t status = UC_ST_OK;
 
 	uc_engine_want(device->session.engine, &want);
-	while (status == UC_ST_OK && want.count != 0) {
+	while (status == UC_ST_OK && want.count != 0 && !is_spilling(device)) {
 		uint32_t count = want.count < pages ? want.count : pages;
 
 		status = help_push(device, model, want.first, count);
@@ -156,11 +182,22 @@ size_t help_output_elements(const struct help_model *model)
 void help_infer(struct help_device *device, const struct help_model *model,
 		uint32_t seed, uint32_t pages, float *outputs)
 {
+	uint8_t *spilled = NULL;
+
 	CHECK_EQUAL(help_command(device, UC_CMD_INFER, 0, 0, NULL, 0),
 		    UC_ST_OK);
 	CHECK_EQUAL(help_state(device), UC_STATE_INPUT);
 	CHECK_EQUAL(help_inputs(device, model, seed), UC_ST_OK);
+	spilled = calloc(model->program.spill_pages + 1U,
+			 help_sealed_page_bytes(model));
+	CHECK(spilled);
 	CHECK_EQUAL(help_push_wanted(device, model, pages), UC_ST_OK);
+	while (is_spilling(device)) {
+		CHECK_EQUAL(help_serve_spill(device, model, pages, spilled),
+			    UC_ST_OK);
+		CHECK_EQUAL(help_push_wanted(device, model, pages), UC_ST_OK);
+	}
+	free(spilled);
 	CHECK_EQUAL(help_state(device), UC_STATE_DONE);
 	for (uint32_t i = 0; i < model->program.output_count; i++) {
 		uint32_t elements =

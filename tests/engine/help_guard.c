@@ -56,11 +56,31 @@ same(const struct uc_op_step *step, size_t from, size_t to)
 	}
 }
 
+/* The gaps of an output that is a view. */
+static void compare_gaps(const struct uc_op_step *step)
+{
+	const struct uc_tensor *t = step->s.out;
+	size_t at = (size_t)((const uint8_t *)step->out - guarded);
+	size_t end = at;
+
+	for (uint64_t i = 0; i < (uint64_t)t->n * t->h * t->w; i++) {
+		uint64_t w = i % t->w;
+		uint64_t h = i / t->w % t->h;
+		uint64_t n = i / t->w / t->h;
+		size_t pixel = at + 4 * (n * t->stride_n + h * t->stride_h +
+					 w * t->stride_w);
+
+		if (end < pixel && i != 0)
+			same(step, end, pixel);
+		end = pixel + 4 * (size_t)t->c;
+	}
+}
+
 /* Everything but the output and the scratch, which do not meet. */
 static void compare(const struct uc_op_step *step, uint64_t scratch_bytes)
 {
 	size_t out = (size_t)((const uint8_t *)step->out - guarded);
-	size_t out_end = out + step->s.out->bytes;
+	size_t out_end = out + uc_tensor_span(step->s.out);
 	size_t scratch = guarded_len;
 	size_t scratch_end = guarded_len;
 
@@ -68,6 +88,7 @@ static void compare(const struct uc_op_step *step, uint64_t scratch_bytes)
 		scratch = (size_t)(step->scratch - guarded);
 		scratch_end = scratch + scratch_bytes;
 	}
+	compare_gaps(step);
 	if (out < scratch) {
 		same(step, 0, out);
 		same(step, out_end, scratch);
@@ -92,13 +113,20 @@ static void apart(const struct uc_op_step *step, const void *one,
 	}
 }
 
+static bool same_root(const struct uc_tensor *one,
+		      const struct uc_tensor *other)
+{
+	return one && one->parent != UC_NO_TENSOR &&
+	       one->parent == other->parent;
+}
+
 /* What an operator writes is not what it still reads. */
 static void operands_are_apart(const struct uc_op_step *step,
 			       const struct uc_op_type *type)
 {
-	uint64_t a = step->s.a ? step->s.a->bytes : 0;
-	uint64_t b = step->s.b ? step->s.b->bytes : 0;
-	uint64_t out = step->s.out->bytes;
+	uint64_t a = step->s.a ? uc_tensor_span(step->s.a) : 0;
+	uint64_t b = step->s.b ? uc_tensor_span(step->s.b) : 0;
+	uint64_t out = uc_tensor_span(step->s.out);
 	uint64_t scratch = type->scratch(&step->s);
 	uint64_t panels = (uint64_t)step->panel_count * step->s.op->panel_bytes;
 
@@ -109,9 +137,12 @@ static void operands_are_apart(const struct uc_op_step *step,
 	apart(step, step->panels, panels, step->a, a);
 	apart(step, step->panels, panels, step->b, b);
 	apart(step, step->panels, panels, step->out, out);
-	if (!type->elementwise || step->a != step->out)
+	/* Boxes of one root may interleave; compare_gaps looks at those. */
+	if (!same_root(step->s.a, step->s.out) &&
+	    (!type->elementwise || step->a != step->out))
 		apart(step, step->a, a, step->out, out);
-	if (!type->elementwise || step->b != step->out)
+	if (!same_root(step->s.b, step->s.out) &&
+	    (!type->elementwise || step->b != step->out))
 		apart(step, step->b, b, step->out, out);
 }
 

@@ -67,7 +67,44 @@ uint16_t help_tensor(struct help_model *model, uint32_t n, uint32_t h,
 	tensor->c = c;
 	tensor->bytes = 4 * (uint64_t)help_elements(tensor);
 	tensor->dtype = UC_DTYPE_F32;
+	tensor->parent = UC_NO_TENSOR;
+	uc_tensor_set_dense(tensor);
 	return id;
+}
+
+uint16_t help_view(struct help_model *model, uint16_t root,
+		   const uint32_t origin[4], const uint32_t dims[4])
+{
+	uint16_t id = help_tensor(model, dims[0], dims[1], dims[2], dims[3]);
+	struct uc_tensor *view = &model->tensors[id];
+	const struct uc_tensor *whole = &model->tensors[root];
+
+	view->parent = root;
+	memcpy(view->origin, origin, sizeof(view->origin));
+	view->stride_w = whole->stride_w;
+	view->stride_h = whole->stride_h;
+	view->stride_n = whole->stride_n;
+	return id;
+}
+
+uint16_t help_rows(struct help_model *model, uint16_t root, uint32_t first,
+		   uint32_t count)
+{
+	const struct uc_tensor *whole = &model->tensors[root];
+	const uint32_t origin[4] = {0, first, 0, 0};
+	const uint32_t dims[4] = {whole->n, count, whole->w, whole->c};
+
+	return help_view(model, root, origin, dims);
+}
+
+uint16_t help_channels(struct help_model *model, uint16_t root, uint32_t first,
+		       uint32_t count)
+{
+	const struct uc_tensor *whole = &model->tensors[root];
+	const uint32_t origin[4] = {0, 0, 0, first};
+	const uint32_t dims[4] = {whole->n, whole->h, whole->w, count};
+
+	return help_view(model, root, origin, dims);
 }
 
 void help_input(struct help_model *model, uint16_t tensor, uint8_t layout)
@@ -98,28 +135,66 @@ struct uc_op *help_op(struct help_model *model, uint16_t code, uint16_t a,
 	op->stride_h = op->stride_w = 1;
 	op->dilation_h = op->dilation_w = 1;
 	op->groups = 1;
+	op->weights = UC_NO_TENSOR;
 	return op;
 }
 
 /* ---- planning, without any cleverness ---- */
 
+static void used(struct help_model *model, uint16_t id, uint16_t op)
+{
+	if (id == UC_NO_TENSOR)
+		return;
+	model->tensors[id].last_op = op;
+	if (model->tensors[id].parent != UC_NO_TENSOR)
+		model->tensors[model->tensors[id].parent].last_op = op;
+}
+
+static void written(struct help_model *model, uint16_t id, uint16_t op)
+{
+	struct uc_tensor *root = NULL;
+
+	if (id == UC_NO_TENSOR)
+		return;
+	model->tensors[id].first_op = op;
+	if (model->tensors[id].parent == UC_NO_TENSOR)
+		return;
+	root = &model->tensors[model->tensors[id].parent];
+	if (root->first_op == UC_NO_OP)
+		root->first_op = op;
+}
+
 static void plan_lives(struct help_model *model)
 {
 	const struct uc_program *program = &model->program;
 
-	for (uint16_t i = 0; i < program->input_count; i++)
-		model->tensors[model->inputs[i]].first_op = UC_NO_OP;
+	for (uint16_t i = 0; i < program->tensor_count; i++)
+		model->tensors[i].first_op = UC_NO_OP;
 	for (uint16_t i = 0; i < program->op_count; i++) {
 		const struct uc_op *op = &model->ops[i];
 
-		if (op->input_a != UC_NO_TENSOR)
-			model->tensors[op->input_a].last_op = i;
-		if (op->input_b != UC_NO_TENSOR)
-			model->tensors[op->input_b].last_op = i;
-		model->tensors[op->output].first_op = i;
+		used(model, op->input_a, i);
+		used(model, op->input_b, i);
+		used(model, op->weights, i);
+		used(model, op->output, i);
+		written(model, op->output, i);
 	}
 	for (uint16_t i = 0; i < program->output_count; i++)
 		model->tensors[model->outputs[i]].last_op = program->op_count;
+}
+
+/* A SPILL gets the next slot; a FILL was told which. */
+static void plan_spill(struct help_model *model, struct uc_op *op)
+{
+	struct uc_program *program = &model->program;
+
+	if (program->scratch_bytes < program->page_bytes)
+		program->scratch_bytes = program->page_bytes;
+	if (op->code == UC_OP_FILL)
+		return;
+	op->spill_page = program->spill_pages;
+	program->spill_pages += pages_of(model->tensors[op->input_a].bytes,
+					 program->page_bytes);
 }
 
 static void plan_op(struct help_model *model, struct uc_op *op,
@@ -132,7 +207,8 @@ static void plan_op(struct help_model *model, struct uc_op *op,
 						 : &model->tensors[op->input_a],
 		.b = op->input_b == UC_NO_TENSOR ? NULL
 						 : &model->tensors[op->input_b],
-		.out = &model->tensors[op->output],
+		.out = op->output == UC_NO_TENSOR ? NULL
+						  : &model->tensors[op->output],
 	};
 	const struct uc_op_type *type = uc_op_find(op->code);
 	uint64_t panel_bytes = 0;
@@ -140,10 +216,21 @@ static void plan_op(struct help_model *model, struct uc_op *op,
 	uint64_t scratch = 0;
 	uint32_t streamed = 0;
 
+	if (op->code == UC_OP_SPILL || op->code == UC_OP_FILL) {
+		plan_spill(model, op);
+		return;
+	}
 	CHECK(type && type->check(&shapes));
 	type->panels(&shapes, &panel_bytes, &panel_count);
 	op->panel_bytes = (uint32_t)panel_bytes;
 	op->panel_count = (uint32_t)panel_count;
+	if (op->weights != UC_NO_TENSOR) {
+		op->scheme = UC_SCHEME_HELD;
+		scratch = type->scratch(&shapes);
+		if (program->scratch_bytes < scratch)
+			program->scratch_bytes = scratch;
+		return;
+	}
 	op->resident_panels = op->panel_count * model->resident_percent / 100;
 	streamed = op->panel_count - op->resident_panels;
 	op->step_panels = streamed * model->step_percent / 100;
@@ -184,8 +271,18 @@ void help_place(struct help_model *model)
 	program->scratch_offset = offset;
 	offset = aligned(offset + program->scratch_bytes);
 	for (uint32_t i = 0; i < program->tensor_count; i++) {
-		model->tensors[i].offset = offset;
-		offset = aligned(offset + model->tensors[i].bytes);
+		struct uc_tensor *t = &model->tensors[i];
+
+		if (t->parent != UC_NO_TENSOR) {
+			t->offset =
+				model->tensors[t->parent].offset +
+				4 * (t->origin[0] * t->stride_n +
+				     t->origin[1] * t->stride_h +
+				     t->origin[2] * t->stride_w + t->origin[3]);
+			continue;
+		}
+		t->offset = offset;
+		offset = aligned(offset + t->bytes);
 	}
 	program->arena_bytes = offset + UC_ARENA_SLACK_BYTES;
 }
@@ -243,6 +340,7 @@ static void encode_header(const struct help_model *model, uint8_t *to)
 	put(to + 64, p->stream_bytes, 8);
 	put(to + 72, p->scratch_offset, 8);
 	put(to + 80, p->scratch_bytes, 8);
+	put(to + 88, p->spill_pages, 4);
 	for (uint32_t i = 0; i < UC_MAX_IO; i++) {
 		put(to + 128 + 2 * i,
 		    i < p->input_count ? model->inputs[i] : UC_NO_TENSOR, 2);
@@ -263,6 +361,9 @@ static void encode_tensor(const struct uc_tensor *t, uint8_t *to)
 	put(to + 34, t->last_op, 2);
 	put(to + 36, t->dtype, 1);
 	put(to + 37, t->wire_layout, 1);
+	put(to + 38, t->parent, 2);
+	for (uint32_t i = 0; i < 4; i++)
+		put(to + 40 + 4 * i, t->origin[i], 4);
 }
 
 static void encode_op(const struct uc_op *op, uint8_t *to)
@@ -294,6 +395,8 @@ static void encode_op(const struct uc_op *op, uint8_t *to)
 	put(to + 80, op->step_panels, 4);
 	for (uint32_t i = 0; i < 4; i++)
 		put(to + 84 + 2 * i, op->permutation[i], 2);
+	put(to + 92, op->weights, 2);
+	put(to + 96, op->spill_page, 4);
 }
 
 static uint32_t page_count(const struct help_model *model)
@@ -344,6 +447,8 @@ void help_fill(struct help_model *model, uint32_t seed)
 	for (uint32_t i = 0; i < p->op_count; i++) {
 		const struct uc_op *op = &model->ops[i];
 
+		if (op->weights != UC_NO_TENSOR)
+			continue;
 		for (uint32_t j = 0; j < op->panel_count; j++) {
 			uint8_t *to = stream + op->stream_offset +
 				      (size_t)(j - op->resident_panels) *

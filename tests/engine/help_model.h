@@ -12,8 +12,8 @@
 #include "uc_op.h"
 #include "uc_service.h"
 
-#define HELP_MAX_TENSORS 64U
-#define HELP_MAX_OPS 64U
+#define HELP_MAX_TENSORS 128U
+#define HELP_MAX_OPS 128U
 #define HELP_PAGE_BYTES UC_MIN_PAGE_BYTES
 
 struct help_model {
@@ -42,6 +42,14 @@ void help_init(struct help_model *model);
 void help_free(struct help_model *model);
 uint16_t help_tensor(struct help_model *model, uint32_t n, uint32_t h,
 		     uint32_t w, uint32_t c);
+/* A box of a root; to be made before any other tensor than the root's views. */
+uint16_t help_view(struct help_model *model, uint16_t root,
+		   const uint32_t origin[4], const uint32_t dims[4]);
+/* Rows [first, first + count) of a root, and channels. */
+uint16_t help_rows(struct help_model *model, uint16_t root, uint32_t first,
+		   uint32_t count);
+uint16_t help_channels(struct help_model *model, uint16_t root, uint32_t first,
+		       uint32_t count);
 void help_input(struct help_model *model, uint16_t tensor, uint8_t layout);
 void help_output(struct help_model *model, uint16_t tensor, uint8_t layout);
 /* An operator with neutral attributes, to be changed by the caller. */

@@ -9,7 +9,7 @@
 #include "help_model.h"
 
 #define STATES 6U
-#define COMMANDS 9U
+#define COMMANDS 11U
 
 static const char *const state_names[STATES] = {
 	"EMPTY", "LOADING", "READY", "INPUT", "RUNNING", "DONE",
@@ -44,6 +44,11 @@ static const struct answer answers[COMMANDS][STATES] = {
 			  OK(RUNNING), OK(DONE)},
 	[UC_CMD_CLOSE] = {OK(EMPTY), OK(EMPTY), OK(EMPTY), OK(EMPTY), OK(EMPTY),
 			  OK(EMPTY)},
+	/* Their own states are test_views.c's. */
+	[UC_CMD_SPILL] = {ORDER(EMPTY), ORDER(EMPTY), ORDER(READY),
+			  ORDER(READY), ORDER(READY), ORDER(READY)},
+	[UC_CMD_FILL] = {ORDER(EMPTY), ORDER(EMPTY), ORDER(READY), ORDER(READY),
+			 ORDER(READY), ORDER(READY)},
 };
 
 static struct help_model model;

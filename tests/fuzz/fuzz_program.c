@@ -77,10 +77,107 @@ static uint16_t some_tensor(struct fuzz_bytes *bytes,
 	return (uint16_t)(count - 1 - back % count);
 }
 
+/* A box of the tensor made last: rows, channels, or anything. */
+static void some_view(struct fuzz_bytes *bytes, struct help_model *model)
+{
+	uint16_t last = (uint16_t)(model->program.tensor_count - 1);
+	uint16_t root = last;
+	const struct uc_tensor *t = &model->tensors[last];
+	uint32_t kind = fuzz_upto(bytes, 5);
+	uint32_t origin[4] = {0};
+	uint32_t dims[4] = {0};
+
+	if (kind < 3)
+		return;
+	if (t->parent != UC_NO_TENSOR)
+		root = t->parent;
+	t = &model->tensors[root];
+	dims[0] = t->n;
+	dims[1] = t->h;
+	dims[2] = t->w;
+	dims[3] = t->c;
+	for (uint32_t i = 0; i < 4; i++) {
+		if (kind == 5 || (kind == 3 && i == 1) ||
+		    (kind == 4 && i == 3)) {
+			origin[i] = fuzz_upto(bytes, dims[i] - 1);
+			dims[i] = 1 + fuzz_upto(bytes, dims[i] - origin[i] - 1);
+		}
+	}
+	(void)help_view(model, root, origin, dims);
+}
+
+/*
+ * A tensor for what an operator computes: a root; or rows or channels of one
+ * that is larger, whose other part is written by a copy of something.
+ */
+static uint16_t some_output(struct fuzz_bytes *bytes, struct help_model *model,
+			    const struct uc_tensor *out)
+{
+	const uint32_t dims[4] = {out->n, out->h, out->w, out->c};
+	uint32_t whole[4] = {out->n, out->h, out->w, out->c};
+	uint32_t origin[4] = {0};
+	uint32_t axis = 1 + fuzz_upto(bytes, 2);
+	uint16_t root = 0;
+	uint16_t more = 0;
+
+	if (!fuzz_one_in(bytes, 5))
+		return help_tensor(model, out->n, out->h, out->w, out->c);
+	/* The other part is as large, so that it can be a copy of a tensor. */
+	more = some_tensor(bytes, model, model->program.tensor_count);
+	if (model->tensors[more].n != out->n ||
+	    model->tensors[more].h != out->h ||
+	    model->tensors[more].w != out->w ||
+	    model->tensors[more].c != out->c)
+		return help_tensor(model, out->n, out->h, out->w, out->c);
+	whole[axis] *= 2;
+	root = help_tensor(model, whole[0], whole[1], whole[2], whole[3]);
+	if (fuzz_one_in(bytes, 2))
+		origin[axis] = dims[axis];
+	(void)help_op(model, UC_OP_CLAMP, more, UC_NO_TENSOR,
+		      help_view(model, root, origin, dims));
+	origin[axis] = dims[axis] - origin[axis];
+	return help_view(model, root, origin, dims);
+}
+
+/* The weights of the operator made last come out of a tensor. */
+static void hold_weights(struct help_model *model)
+{
+	struct uc_program *program = &model->program;
+	struct uc_op last = model->ops[program->op_count - 1];
+	const struct uc_op_shapes shapes = {
+		.op = &last,
+		.a = last.input_a == UC_NO_TENSOR
+			     ? NULL
+			     : &model->tensors[last.input_a],
+		.b = last.input_b == UC_NO_TENSOR
+			     ? NULL
+			     : &model->tensors[last.input_b],
+		.out = &model->tensors[last.output],
+	};
+	uint64_t panel_bytes = 0;
+	uint64_t panel_count = 0;
+	struct uc_op *load = NULL;
+	uint16_t held = 0;
+
+	uc_op_find(last.code)->panels(&shapes, &panel_bytes, &panel_count);
+	if (last.code == UC_OP_CONSTANT || panel_count == 0 ||
+	    panel_bytes * panel_count > MAX_ARENA / 8)
+		return;
+	program->op_count--;
+	held = help_tensor(model, 1, 1, 1,
+			   (uint32_t)(panel_bytes * panel_count / 4));
+	load = help_op(model, UC_OP_CONSTANT, UC_NO_TENSOR, UC_NO_TENSOR, held);
+	load->panel_bytes = (uint32_t)panel_bytes;
+	last.weights = held;
+	*help_op(model, last.code, last.input_a, last.input_b, last.output) =
+		last;
+}
+
 /* Shapes and attributes that an operator could have; most of them good. */
 static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 {
 	uint16_t count = model->program.tensor_count;
+	uint16_t op_count = model->program.op_count;
 	uint16_t code = codes[fuzz_u8(bytes) % (sizeof(codes) / 2)];
 	uint16_t a = some_tensor(bytes, model, count);
 	uint16_t b = UC_NO_TENSOR;
@@ -178,12 +275,13 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 	if ((uint64_t)out.n * out.h * out.w * out.c > MAX_ARENA / 8)
 		return;
 
-	id = help_tensor(model, out.n, out.h, out.w, out.c);
+	id = some_output(bytes, model, &out);
 	made = help_op(model, code, a, b, id);
 	op.code = code;
 	op.input_a = a;
 	op.input_b = b;
 	op.output = id;
+	op.weights = UC_NO_TENSOR;
 	op.act_min = fuzz_one_in(bytes, 3) ? 0.0f : made->act_min;
 	op.act_max = fuzz_one_in(bytes, 3) ? 6.0f : made->act_max;
 	op.alpha = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
@@ -197,8 +295,72 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 		.out = &model->tensors[id],
 	};
 	if (!uc_op_find(code)->check(&shapes)) {
-		model->program.op_count--;
-		model->program.tensor_count--;
+		model->program.op_count = op_count;
+		model->program.tensor_count = count;
+		return;
+	}
+	if (fuzz_one_in(bytes, 4))
+		hold_weights(model);
+	some_view(bytes, model);
+}
+
+/* What was computed last leaves and comes back. */
+static void some_spill(struct fuzz_bytes *bytes, struct help_model *model)
+{
+	uint16_t count = model->program.tensor_count;
+	uint16_t from = some_tensor(bytes, model, count);
+	const struct uc_tensor *t = &model->tensors[from];
+	struct uc_op *fill = NULL;
+	uint32_t slot = 0;
+	uint16_t to = 0;
+
+	if (uc_tensor_span(t) != t->bytes)
+		return;
+	for (uint16_t i = 0; i < model->program.op_count; i++) {
+		const struct uc_op *op = &model->ops[i];
+
+		if (op->code == UC_OP_SPILL)
+			slot += (uint32_t)(model->tensors[op->input_a].bytes +
+					   HELP_PAGE_BYTES - 1) /
+				HELP_PAGE_BYTES;
+	}
+	(void)help_op(model, UC_OP_SPILL, from, UC_NO_TENSOR, UC_NO_TENSOR);
+	to = help_tensor(model, t->n, t->h, t->w, t->c);
+	fill = help_op(model, UC_OP_FILL, UC_NO_TENSOR, UC_NO_TENSOR, to);
+	fill->spill_page = slot;
+}
+
+static bool reads_one(const struct help_model *model, uint16_t operand,
+		      uint16_t tensor)
+{
+	return operand == tensor || (operand != UC_NO_TENSOR &&
+				     model->tensors[operand].parent == tensor);
+}
+
+static bool reads(const struct help_model *model, const struct uc_op *op,
+		  uint16_t tensor)
+{
+	return reads_one(model, op->input_a, tensor) ||
+	       reads_one(model, op->input_b, tensor) ||
+	       reads_one(model, op->weights, tensor);
+}
+
+/* A view that no operator uses is copied, so that it has a use. */
+static void without_unused_views(struct help_model *model)
+{
+	uint16_t count = model->program.tensor_count;
+
+	for (uint16_t i = 0; i < count; i++) {
+		struct uc_tensor view = model->tensors[i];
+		bool used = view.parent == UC_NO_TENSOR;
+
+		for (uint16_t j = 0; j < model->program.op_count; j++)
+			used = used || model->ops[j].output == i ||
+			       reads(model, &model->ops[j], i);
+		if (!used)
+			(void)help_op(model, UC_OP_CLAMP, i, UC_NO_TENSOR,
+				      help_tensor(model, view.n, view.h, view.w,
+						  view.c));
 	}
 }
 
@@ -206,13 +368,23 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 static void some_outputs(struct help_model *model)
 {
 	for (uint16_t i = 0; i < model->program.tensor_count; i++) {
-		bool read = false;
+		bool read = model->tensors[i].parent != UC_NO_TENSOR;
 
 		for (uint16_t j = 0; j < model->program.op_count; j++)
-			read = read || model->ops[j].input_a == i ||
-			       model->ops[j].input_b == i;
+			read = read || reads(model, &model->ops[j], i);
 		if (!read && model->program.output_count < UC_MAX_IO)
 			help_output(model, i, i % 2);
+	}
+}
+
+static void move_root(struct help_model *model, uint16_t root, uint64_t offset)
+{
+	uint64_t before = model->tensors[root].offset;
+
+	model->tensors[root].offset = offset;
+	for (uint16_t i = 0; i < model->program.tensor_count; i++) {
+		if (model->tensors[i].parent == root)
+			model->tensors[i].offset += offset - before;
 	}
 }
 
@@ -222,8 +394,9 @@ static void some_sharing(struct fuzz_bytes *bytes, struct help_model *model)
 	for (uint16_t i = 1; i < model->program.tensor_count; i++) {
 		uint16_t other = some_tensor(bytes, model, i);
 
-		if (fuzz_one_in(bytes, 3))
-			model->tensors[i].offset = model->tensors[other].offset;
+		if (fuzz_one_in(bytes, 3) &&
+		    model->tensors[i].parent == UC_NO_TENSOR)
+			move_root(model, i, model->tensors[other].offset);
 	}
 }
 
@@ -244,8 +417,12 @@ static bool make_model(struct fuzz_bytes *bytes, struct help_model *model)
 		help_input(model, help_tensor(model, n, h, w, some_dim(bytes)),
 			   fuzz_u8(bytes) % 2);
 	}
-	for (uint32_t i = 0; i < ops; i++)
+	for (uint32_t i = 0; i < ops; i++) {
 		some_op(bytes, model);
+		if (fuzz_one_in(bytes, 8))
+			some_spill(bytes, model);
+	}
+	without_unused_views(model);
 	some_outputs(model);
 	if (model->program.op_count == 0)
 		return false;
@@ -261,19 +438,19 @@ struct field {
 };
 
 static const struct field header_fields[] = {
-	{32, 8}, {40, 8}, {48, 8}, {56, 8}, {64, 8}, {72, 8}, {80, 8},
+	{32, 8}, {40, 8}, {48, 8}, {56, 8}, {64, 8}, {72, 8}, {80, 8}, {88, 4},
 };
 
 static const struct field tensor_fields[] = {
-	{0, 4},	 {4, 4},  {8, 4},  {12, 4}, {16, 8},
-	{16, 8}, {24, 8}, {32, 2}, {34, 2}, {37, 1},
+	{0, 4},	 {4, 4},  {8, 4},  {12, 4}, {16, 8}, {16, 8}, {24, 8}, {32, 2},
+	{34, 2}, {37, 1}, {38, 2}, {40, 4}, {44, 4}, {48, 4}, {52, 4},
 };
 
 static const struct field op_fields[] = {
-	{0, 2},	 {2, 2},  {4, 2},  {6, 2},  {8, 2},  {10, 2}, {28, 2},
-	{30, 2}, {32, 2}, {34, 2}, {36, 2}, {38, 2}, {40, 2}, {42, 2},
-	{44, 2}, {46, 2}, {48, 4}, {52, 4}, {56, 4}, {60, 4}, {64, 8},
-	{72, 8}, {80, 4}, {84, 2}, {86, 2}, {88, 2}, {90, 2},
+	{0, 2},	 {2, 2},  {4, 2},  {6, 2},  {8, 2},  {10, 2}, {28, 2}, {30, 2},
+	{32, 2}, {34, 2}, {36, 2}, {38, 2}, {40, 2}, {42, 2}, {44, 2}, {46, 2},
+	{48, 4}, {52, 4}, {56, 4}, {60, 4}, {64, 8}, {72, 8}, {80, 4}, {84, 2},
+	{86, 2}, {88, 2}, {90, 2}, {92, 2}, {96, 4},
 };
 
 #define PICK(bytes, fields)                                                    \
@@ -355,6 +532,8 @@ static uint64_t work_of(const struct uc_program *program)
 		uint64_t panels = 0;
 
 		uc_program_op(program, i, &op);
+		if (op.output >= program->tensor_count)
+			continue;
 		uc_program_tensor(program, op.output, &out);
 		panels = (uint64_t)op.panel_bytes * op.panel_count / 4;
 		work += out.bytes * (1 + (uint64_t)op.kernel_h * op.kernel_w) +
@@ -378,10 +557,14 @@ static void place_generously(struct help_model *model)
 			.b = op->input_b == UC_NO_TENSOR
 				     ? NULL
 				     : &model->tensors[op->input_b],
-			.out = &model->tensors[op->output],
+			.out = op->output == UC_NO_TENSOR
+				       ? NULL
+				       : &model->tensors[op->output],
 		};
-		uint64_t scratch = uc_op_find(op->code)->scratch(&shapes);
+		uint64_t scratch = program->page_bytes;
 
+		if (op->code != UC_OP_SPILL && op->code != UC_OP_FILL)
+			scratch = uc_op_find(op->code)->scratch(&shapes);
 		if (program->scratch_bytes < scratch)
 			program->scratch_bytes = scratch;
 	}

@@ -43,6 +43,7 @@ class Machine:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.program: Program = decode(plan.program())
+        self.spilled: dict[int, bytes] = {}
         self.stream = b"".join(plan.stream())
         assert len(self.stream) == plan.stream_bytes
         self.arena = np.full(plan.arena_bytes, 0xFF, np.uint8)  # NaN everywhere
@@ -72,11 +73,23 @@ class Machine:
         return outputs
 
     def view(self, record: TensorRecord) -> Array:
+        if record.is_view:
+            whole = self.view(self.program.tensors[record.parent])
+            box = zip(record.origin, record.dims, strict=True)
+            return whole[tuple(slice(at, at + size) for at, size in box)]
         end = record.offset + record.size_bytes
         return self.arena[record.offset : end].view(np.float32).reshape(record.dims)
 
     def step(self, index: int, op: OpRecord) -> None:
         tensors = self.program.tensors
+        if op.code is Op.SPILL:
+            self.spilled[op.spill_page] = self.view(tensors[op.input_a]).tobytes()
+            return
+        if op.code is Op.FILL:
+            out = self.view(tensors[op.output])
+            data = np.frombuffer(self.spilled[op.spill_page], np.float32)
+            out[...] = data.reshape(out.shape)
+            return
         a = None if op.input_a == _spec.NO_TENSOR else self.view(tensors[op.input_a])
         b = None if op.input_b == _spec.NO_TENSOR else self.view(tensors[op.input_b])
         out = self.view(tensors[op.output])
@@ -88,6 +101,9 @@ class Machine:
         """Returns all panels of an operator, one a row."""
         if not op.panel_count:
             return np.empty((0, 0), np.float32)
+        if op.weights != _spec.NO_TENSOR:
+            held = self.view(self.program.tensors[op.weights])
+            return held.reshape(op.panel_count, -1).copy()
         start = self.program.resident_offset + op.resident_offset
         kept = self.arena[start : start + op.resident_panels * op.panel_bytes]
         streamed = self.stream[op.stream_offset : op.stream_offset + op.streamed_bytes]

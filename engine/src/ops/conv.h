@@ -49,7 +49,7 @@ struct uc_conv_cursor {
 static inline const float *uc_conv_first_tap(const struct uc_conv *cv,
 					     const struct uc_conv_pixel *px)
 {
-	return px->image + (px->y * cv->win.in_w + px->x) * cv->win.in_c;
+	return px->image + px->y * cv->win.in_row + px->x * cv->win.in_pixel;
 }
 
 /*

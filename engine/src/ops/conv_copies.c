@@ -84,13 +84,12 @@ static void copy_taps(const struct uc_conv *cv, const struct uc_conv_pixel *px,
 
 	for (int64_t ky = 0; ky < win.kernel_h; ky++, y += win.dilation_h) {
 		bool row_in = y >= 0 && y < win.in_h;
-		const float *row =
-			row_in ? image + y * win.in_w * win.in_c : image;
+		const float *row = row_in ? image + y * win.in_row : image;
 		int64_t x = px->x;
 
 		for (int64_t kx = 0; kx < win.kernel_w; kx++) {
 			if (row_in && x >= 0 && x < win.in_w)
-				copy_floats(dst, row + x * win.in_c, cin_g);
+				copy_floats(dst, row + x * win.in_pixel, cin_g);
 			else
 				zero_floats(dst, cin_g);
 			dst += cin_g;
@@ -133,7 +132,7 @@ void uc_conv_run_copies(const struct uc_conv *cv,
 			const struct uc_conv_segment *seg)
 {
 	struct uc_conv_cursor cur = {.image = seg->in};
-	size_t out_stride = (size_t)cv->win.out_c;
+	size_t out_stride = (size_t)cv->win.out_pixel;
 	size_t k_bytes = (size_t)(cv->win.kernel_h * cv->run) * sizeof(float);
 	size_t rows = 0;
 

@@ -48,8 +48,8 @@ static void table_of_taps(const struct uc_conv *cv,
 				bool in = row_in && x >= 0 && x < win.in_w;
 
 				*slot = !in ? zero
-					    : px[i].image + (y * win.in_w + x) *
-								    win.in_c;
+					    : px[i].image + y * win.in_row +
+							x * win.in_pixel;
 				slot += tile_rows;
 				x += win.dilation_w;
 			}
@@ -88,7 +88,7 @@ void uc_conv_run_pointers(const struct uc_conv *cv,
 			  const struct uc_conv_segment *seg)
 {
 	struct uc_conv_cursor cur = {.image = seg->in};
-	size_t out_stride = (size_t)cv->win.out_c;
+	size_t out_stride = (size_t)cv->win.out_pixel;
 	size_t rows = 0;
 
 	for (size_t m = 0; m < cv->rows; m += rows) {

@@ -8,7 +8,7 @@ static void next_row(const struct uc_conv *cv, struct uc_conv_cursor *cur)
 	if (++cur->oy < cv->win.out_h)
 		return;
 	cur->oy = 0;
-	cur->image += cv->win.in_h * cv->win.in_w * cv->win.in_c;
+	cur->image += cv->win.in_image;
 }
 
 const float *uc_conv_take_straight(const struct uc_conv *cv,
@@ -23,7 +23,7 @@ const float *uc_conv_take_straight(const struct uc_conv *cv,
 	if (last >= win->out_w || y < 0 || y >= cv->end_y || x < 0 ||
 	    last * win->stride_w - win->pad_left >= cv->end_x)
 		return NULL;
-	first = cur->image + (y * win->in_w + x) * win->in_c;
+	first = cur->image + y * win->in_row + x * win->in_pixel;
 	cur->ox = last + 1;
 	if (cur->ox == win->out_w)
 		next_row(cv, cur);

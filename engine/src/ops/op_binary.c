@@ -14,6 +14,7 @@ struct axis {
 	size_t size;
 	size_t x_stride; /* in elements; 0 where x is broadcast */
 	size_t y_stride;
+	size_t out_stride;
 };
 
 struct binary {
@@ -51,29 +52,39 @@ static void merge_axes(struct binary *bin, const struct uc_tensor *x,
 	const size_t x_size[AXES] = {x->c, x->w, x->h, x->n};
 	const size_t y_size[AXES] = {y->c, y->w, y->h, y->n};
 	const size_t size[AXES] = {out->c, out->w, out->h, out->n};
-	size_t x_step = 1;
-	size_t y_step = 1;
+	const size_t x_step[AXES] = {1, x->stride_w, x->stride_h, x->stride_n};
+	const size_t y_step[AXES] = {1, y->stride_w, y->stride_h, y->stride_n};
+	const size_t out_step[AXES] = {1, out->stride_w, out->stride_h,
+				       out->stride_n};
 	size_t count = 0;
 
 	for (size_t i = 0; i < AXES; i++)
-		bin->axes[i] = (struct axis){1, 1, 1};
+		bin->axes[i] = (struct axis){1, 1, 1, 1};
 	for (size_t i = 0; i < AXES; i++) {
 		struct axis *last = count ? &bin->axes[count - 1] : NULL;
 		struct axis axis = {
 			.size = size[i],
-			.x_stride = x_size[i] == 1 ? 0 : x_step,
-			.y_stride = y_size[i] == 1 ? 0 : y_step,
+			.x_stride = x_size[i] == 1 ? 0 : x_step[i],
+			.y_stride = y_size[i] == 1 ? 0 : y_step[i],
+			.out_stride = out_step[i],
 		};
 
-		x_step *= x_size[i];
-		y_step *= y_size[i];
 		if (axis.size == 1)
 			continue;
 		if (last && axis.x_stride == last->x_stride * last->size &&
-		    axis.y_stride == last->y_stride * last->size)
+		    axis.y_stride == last->y_stride * last->size &&
+		    axis.out_stride == last->out_stride * last->size)
 			last->size *= axis.size;
 		else
 			bin->axes[count++] = axis;
+	}
+	/* Kernels want neighbours: one channel of several is a run of one. There
+	 * is room, since the axis of channels was left out. */
+	if (bin->axes[0].out_stride > 1 || bin->axes[0].x_stride > 1 ||
+	    bin->axes[0].y_stride > 1) {
+		for (size_t i = AXES - 1; i > 0; i--)
+			bin->axes[i] = bin->axes[i - 1];
+		bin->axes[0] = (struct axis){1, 1, 1, 1};
 	}
 }
 
@@ -126,7 +137,7 @@ static bool run_short_rows(const struct binary *bin, const float *x,
 	size_t total = row->size * rows->size;
 
 	if (row->size > PATTERN / 2 || !row->x_stride || !row->y_stride ||
-	    standing || moving != row->size)
+	    standing || moving != row->size || rows->out_stride != row->size)
 		return false;
 	step = PATTERN / row->size * row->size;
 	fill_pattern(pattern, x_repeats ? x : y, row->size, step);
@@ -154,16 +165,15 @@ static void run_axes(const struct binary *bin, const float *x, const float *y,
 			const float *yj =
 				y + i * axes[3].y_stride + j * axes[2].y_stride;
 
-			if (axes[1].size > 1 &&
-			    run_short_rows(bin, xj, yj, out)) {
-				out += axes[1].size * row;
+			float *to = out + i * axes[3].out_stride +
+				    j * axes[2].out_stride;
+
+			if (axes[1].size > 1 && run_short_rows(bin, xj, yj, to))
 				continue;
-			}
-			for (size_t k = 0; k < axes[1].size; k++) {
+			for (size_t k = 0; k < axes[1].size; k++)
 				run_row(bin, row, xj + k * axes[1].x_stride,
-					yj + k * axes[1].y_stride, out);
-				out += row;
-			}
+					yj + k * axes[1].y_stride,
+					to + k * axes[1].out_stride);
 		}
 	}
 }
@@ -171,7 +181,15 @@ static void run_axes(const struct binary *bin, const float *x, const float *y,
 static void binary_run(const struct uc_op_step *step,
 		       const struct uc_binary_kernel *kernel)
 {
-	static const struct uc_tensor scalar = {.n = 1, .h = 1, .w = 1, .c = 1};
+	static const struct uc_tensor scalar = {
+		.n = 1,
+		.h = 1,
+		.w = 1,
+		.c = 1,
+		.stride_w = 1,
+		.stride_h = 1,
+		.stride_n = 1,
+	};
 	const struct uc_op *op = step->s.op;
 	bool is_scalar = op->flags & UC_OP_FLAG_SCALAR_OPERAND;
 	const struct uc_tensor *b = is_scalar ? &scalar : step->s.b;

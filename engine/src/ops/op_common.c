@@ -23,6 +23,17 @@ bool uc_op_tensor_ok(const struct uc_tensor *t)
 	return count <= MAX_ELEMENTS && t->dtype == UC_DTYPE_F32;
 }
 
+bool uc_op_dense_ok(const struct uc_tensor *t)
+{
+	return uc_op_tensor_ok(t) && uc_tensor_span(t) == t->bytes;
+}
+
+bool uc_op_pixels_even(const struct uc_tensor *t)
+{
+	return (t->h == 1 || t->stride_h == t->w * t->stride_w) &&
+	       (t->n == 1 || t->stride_n == t->w * t->h * t->stride_w);
+}
+
 bool uc_op_same_shape(const struct uc_tensor *a, const struct uc_tensor *b)
 {
 	return a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c;
@@ -73,6 +84,50 @@ void uc_op_apply_act(const struct uc_op *op, float *x, size_t count)
 		uc_kernels.clamp(count * sizeof(float), x, x, &act);
 }
 
+void uc_op_for_runs(const struct uc_tensor *a, const float *in,
+		    const struct uc_tensor *b, float *out, uc_op_run_fn *run,
+		    const void *context)
+{
+	/* Innermost first; an axis goes into the run while neither has a gap
+	 * before it. */
+	const size_t size[4] = {a->c, a->w, a->h, a->n};
+	const size_t a_stride[4] = {1, a->stride_w, a->stride_h, a->stride_n};
+	const size_t b_stride[4] = {1, b->stride_w, b->stride_h, b->stride_n};
+	size_t count = 1;
+	size_t axis = 0;
+	size_t loops[4] = {1, 1, 1, 1};
+
+	while (axis < 4 && (size[axis] == 1 || (a_stride[axis] == count &&
+						b_stride[axis] == count)))
+		count *= size[axis++];
+	for (size_t i = axis; i < 4; i++)
+		loops[i] = size[i];
+	for (size_t n = 0; n < loops[3]; n++) {
+		for (size_t h = 0; h < loops[2]; h++) {
+			const float *x = in + n * a_stride[3] + h * a_stride[2];
+			float *y = out + n * b_stride[3] + h * b_stride[2];
+
+			for (size_t w = 0; w < loops[1]; w++)
+				run(context, count, x + w * a_stride[1],
+				    y + w * b_stride[1]);
+		}
+	}
+}
+
+static void clamp_in_place(const void *context, size_t count, const float *in,
+			   float *out)
+{
+	(void)in;
+	uc_op_apply_act(context, out, count);
+}
+
+void uc_op_apply_act_to(const struct uc_op *op, const struct uc_tensor *t,
+			float *x)
+{
+	if (uc_op_has_act(op))
+		uc_op_for_runs(t, x, t, x, clamp_in_place, op);
+}
+
 struct uc_op_window uc_op_window_of(const struct uc_op_shapes *s)
 {
 	struct uc_op_window win = {
@@ -83,12 +138,12 @@ struct uc_op_window uc_op_window_of(const struct uc_op_shapes *s)
 		.out_h = s->out->h,
 		.out_w = s->out->w,
 		.out_c = s->out->c,
-		.in_pixel = s->a->c,
-		.in_row = (int64_t)s->a->w * s->a->c,
-		.in_image = (int64_t)s->a->h * s->a->w * s->a->c,
-		.out_pixel = s->out->c,
-		.out_row = (int64_t)s->out->w * s->out->c,
-		.out_image = (int64_t)s->out->h * s->out->w * s->out->c,
+		.in_pixel = (int64_t)s->a->stride_w,
+		.in_row = (int64_t)s->a->stride_h,
+		.in_image = (int64_t)s->a->stride_n,
+		.out_pixel = (int64_t)s->out->stride_w,
+		.out_row = (int64_t)s->out->stride_h,
+		.out_image = (int64_t)s->out->stride_n,
 		.kernel_h = s->op->kernel_h,
 		.kernel_w = s->op->kernel_w,
 		.stride_h = s->op->stride_h,

@@ -9,7 +9,7 @@ static uint64_t tensor_bytes(const struct uc_tensor *t)
 
 static bool constant_check(const struct uc_op_shapes *s)
 {
-	return !s->a && !s->b && uc_op_tensor_ok(s->out) &&
+	return !s->a && !s->b && uc_op_dense_ok(s->out) &&
 	       uc_op_act_ok(s->op) && s->op->panel_bytes &&
 	       s->op->panel_bytes % UC_PANEL_CHANNEL_BYTES == 0;
 }

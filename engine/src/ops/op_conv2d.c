@@ -15,18 +15,22 @@
 #define COPY_CHANNELS 8
 #define COPY_SLACK 4 /* copies write up to 3 floats past their end */
 
-static bool is_rows(const struct uc_op *op)
+static bool is_rows(const struct uc_op_shapes *s)
 {
-	return op->kernel_h == 1 && op->kernel_w == 1 && op->stride_h == 1 &&
-	       op->stride_w == 1 && !op->pad_top && !op->pad_left &&
-	       !op->pad_bottom && !op->pad_right;
+	const struct uc_op *op = s->op;
+
+	return uc_op_pixels_even(s->a) && op->kernel_h == 1 &&
+	       op->kernel_w == 1 && op->stride_h == 1 && op->stride_w == 1 &&
+	       !op->pad_top && !op->pad_left && !op->pad_bottom &&
+	       !op->pad_right;
 }
 
 static bool conv2d_check(const struct uc_op_shapes *s)
 {
 	const struct uc_op *op = s->op;
 
-	if (!uc_op_unary_ok(s) || !uc_op_window_ok(op))
+	if (!uc_op_unary_ok(s) || !uc_op_window_ok(op) ||
+	    !uc_op_pixels_even(s->out))
 		return false;
 	if (!op->groups || s->a->c % op->groups || s->out->c % op->groups)
 		return false;
@@ -83,20 +87,20 @@ static void run_rows(const struct uc_conv *cv,
 		.nc = seg->nc,
 		.k = (size_t)cv->cin_g,
 		.in = seg->in,
-		.in_stride = (size_t)cv->win.in_c,
+		.in_stride = (size_t)cv->win.in_pixel,
 		.weights = seg->weights,
 		.out = seg->out,
-		.out_stride = (size_t)cv->win.out_c,
+		.out_stride = (size_t)cv->win.out_pixel,
 		.act = cv->act,
 	};
 
 	uc_op_gemm(&gemm);
 }
 
-static void run_segment(const struct uc_conv *cv, const struct uc_op *op,
+static void run_segment(const struct uc_conv *cv, const struct uc_op_shapes *s,
 			const struct uc_conv_segment *seg)
 {
-	if (is_rows(op))
+	if (is_rows(s))
 		run_rows(cv, seg);
 	else if (cv->cin_g <= COPY_CHANNELS)
 		uc_conv_run_copies(cv, seg);
@@ -114,14 +118,15 @@ static struct uc_conv conv_of(const struct uc_op_step *step)
 		.cin_g = step->s.a->c / op->groups,
 		.cout_g = step->s.out->c / op->groups,
 		.rows = uc_op_rows(step->s.out),
-		.runs = op->groups == 1 && op->dilation_w == 1,
+		.runs = op->groups == 1 && op->dilation_w == 1 &&
+			step->s.a->stride_w == step->s.a->c,
 	};
 	const struct uc_op_window *win = &cv.win;
 	uint64_t zeros = zero_bytes((uint64_t)cv.cin_g);
 
 	cv.run = win->kernel_w * cv.cin_g;
-	cv.row_step = win->dilation_h * win->in_w * win->in_c;
-	cv.pixel_step = win->stride_w * win->in_c;
+	cv.row_step = win->dilation_h * win->in_row;
+	cv.pixel_step = win->stride_w * win->in_pixel;
 	cv.end_y = win->in_h - (win->kernel_h - 1) * win->dilation_h;
 	cv.end_x = win->in_w - (win->kernel_w - 1) * win->dilation_w;
 	cv.table = (const float **)(void *)scratch;
@@ -159,7 +164,7 @@ static void conv2d_run(const struct uc_op_step *step)
 		seg.nc = (size_t)count * UC_PANEL_CHANNELS;
 		if (seg.nc > (size_t)(cv.cout_g - channel))
 			seg.nc = (size_t)(cv.cout_g - channel);
-		run_segment(&cv, op, &seg);
+		run_segment(&cv, &step->s, &seg);
 		panels += (size_t)count * op->panel_bytes;
 		p += count;
 	}

@@ -4,7 +4,8 @@
 static bool fully_connected_check(const struct uc_op_shapes *s)
 {
 	return uc_op_unary_ok(s) && s->out->n == s->a->n &&
-	       s->out->h == s->a->h && s->out->w == s->a->w;
+	       s->out->h == s->a->h && s->out->w == s->a->w &&
+	       uc_op_pixels_even(s->a) && uc_op_pixels_even(s->out);
 }
 
 static void fully_connected_panels(const struct uc_op_shapes *s,
@@ -22,10 +23,10 @@ static void fully_connected_run(const struct uc_op_step *step)
 		.nc = (size_t)step->panel_count * UC_PANEL_CHANNELS,
 		.k = step->s.a->c,
 		.in = step->a,
-		.in_stride = step->s.a->c,
+		.in_stride = step->s.a->stride_w,
 		.weights = (const float *)(const void *)step->panels,
 		.out = step->out + channel,
-		.out_stride = step->s.out->c,
+		.out_stride = step->s.out->stride_w,
 		.act = uc_op_act(step->s.op),
 	};
 

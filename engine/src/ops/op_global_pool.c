@@ -24,22 +24,26 @@ static uint64_t global_average_pool_scratch(const struct uc_op_shapes *s)
 static void global_average_pool_run(const struct uc_op_step *step)
 {
 	const struct uc_tensor *a = step->s.a;
-	size_t rows = (size_t)a->h * a->w;
+	bool even = a->h == 1 || a->stride_h == a->w * a->stride_w;
+	size_t rows = even ? (size_t)a->h * a->w : a->w;
+	size_t runs = even ? 1 : a->h;
 	size_t channels = a->c;
-	float scale = 1.0f / (float)rows;
+	float scale = 1.0f / (float)((size_t)a->h * a->w);
 	const float *zero = (const float *)(const void *)step->scratch;
 
 	__builtin_memset(step->scratch, 0, zero_bytes(&step->s));
 	for (size_t n = 0; n < a->n; n++) {
-		float *out = step->out + n * channels;
+		const float *in = step->a + n * a->stride_n;
+		float *out = step->out + n * step->s.out->stride_n;
 
 		/* The kernel adds to what is there. */
 		__builtin_memset(out, 0, channels * sizeof(float));
-		uc_kernels.column_sum(
-			rows, channels, step->a + n * rows * channels,
-			channels * sizeof(float), zero, out, &scale);
+		for (size_t i = 0; i < runs; i++, in += a->stride_h)
+			uc_kernels.column_sum(rows, channels, in,
+					      a->stride_w * sizeof(float), zero,
+					      out, &scale);
 	}
-	uc_op_apply_act(step->s.op, step->out, uc_op_elements(step->s.out));
+	uc_op_apply_act_to(step->s.op, step->s.out, step->out);
 }
 
 const struct uc_op_type uc_op_global_average_pool = {

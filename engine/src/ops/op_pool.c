@@ -118,8 +118,8 @@ static void build_table(const struct pool *pl, const float *image,
 				bool in = row_in && x == first_x + kx;
 
 				*slot++ = in || !pl->average
-						  ? image + (y * win->in_w +
-							     x) * win->in_c
+						  ? image + y * win->in_row +
+							    x * win->in_pixel
 						  : pl->zero;
 			}
 		}
@@ -149,6 +149,7 @@ static void run_row(const struct pool *pl, size_t offset, float *out,
 	size_t taps = (size_t)(win->kernel_h * win->kernel_w);
 	size_t pixels = (size_t)win->out_w;
 	size_t channels = (size_t)win->in_c;
+	size_t gap = (size_t)(win->out_pixel - win->out_c) * sizeof(float);
 	size_t passes =
 		taps <= FIRST_PASS
 			? 0
@@ -158,18 +159,19 @@ static void run_row(const struct pool *pl, size_t offset, float *out,
 	if (!pl->average) {
 		/* May be negative: the kernel is a part of a pass too far. */
 		uc_kernels.maxpool(pixels, taps, channels, pl->table, offset,
-				   out, (taps - taken) * sizeof(float *), 0,
+				   out, (taps - taken) * sizeof(float *), gap,
 				   act);
 	} else if (!passes) {
 		uc_kernels.avgpool(pixels, taps, channels, pl->table, offset,
 				   pl->zero, pl->multiplier, out,
-				   taps * sizeof(float *), 0, act);
+				   taps * sizeof(float *), gap, act);
 	} else {
 		/* The last pass leaves the pointer where it began. */
 		uc_kernels.avgpool_multipass(
 			pixels, taps, channels, pl->table, offset, pl->zero,
 			pl->multiplier, pl->buffer, out,
-			(taps - (taken - NEXT_PASS)) * sizeof(float *), 0, act);
+			(taps - (taken - NEXT_PASS)) * sizeof(float *), gap,
+			act);
 	}
 }
 
@@ -184,9 +186,7 @@ static void pool_run(const struct uc_op_step *step, bool average)
 	};
 	const struct uc_op_window *win = &pl.win;
 	uint8_t *scratch = step->scratch;
-	int64_t row_bytes = win->in_w * win->in_c * (int64_t)sizeof(float);
-	int64_t built_row = -1;
-	float *out = step->out;
+	int64_t row_bytes = win->in_row * (int64_t)sizeof(float);
 
 	pl.padded_h = win->in_h + (pl.count_pad ? op->pad_bottom : 0);
 	pl.padded_w = win->in_w + (pl.count_pad ? op->pad_right : 0);
@@ -200,25 +200,24 @@ static void pool_run(const struct uc_op_step *step, bool average)
 	pl.multiplier = (float *)(void *)scratch;
 
 	for (int64_t n = 0; n < win->in_n; n++) {
-		const float *image =
-			step->a + n * win->in_h * win->in_w * win->in_c;
+		const float *image = step->a + n * win->in_image;
+		float *out = step->out + n * win->out_image;
+		int64_t built_y = -1; /* input row of the table */
 
 		for (int64_t oy = 0; oy < win->out_h; oy++) {
 			int64_t y = oy * win->stride_h - win->pad_top;
-			int64_t row = n * win->in_h + y;
 			bool inside = y >= 0 && y + win->kernel_h <= win->in_h;
 			size_t offset = 0;
 
-			if (inside && built_row >= 0) {
-				offset =
-					(size_t)((row - built_row) * row_bytes);
+			if (inside && built_y >= 0) {
+				offset = (size_t)((y - built_y) * row_bytes);
 			} else {
 				build_table(&pl, image, y);
 				build_multipliers(&pl, y);
-				built_row = inside ? row : -1;
+				built_y = inside ? y : -1;
 			}
 			run_row(&pl, offset, out, &act);
-			out += win->out_w * win->out_c;
+			out += win->out_row;
 		}
 	}
 }

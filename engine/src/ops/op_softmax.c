@@ -2,6 +2,12 @@
 /* Softmax over the channels, with the row's maximum taken off first. */
 #include "uc_ops.h"
 
+static bool softmax_check(const struct uc_op_shapes *s)
+{
+	return uc_op_elementwise_ok(s) && uc_op_pixels_even(s->a) &&
+	       uc_op_pixels_even(s->out);
+}
+
 static void softmax_run(const struct uc_op_step *step)
 {
 	size_t rows = uc_op_rows(step->s.a);
@@ -9,8 +15,8 @@ static void softmax_run(const struct uc_op_step *step)
 	size_t bytes = channels * sizeof(float);
 
 	for (size_t i = 0; i < rows; i++) {
-		const float *x = step->a + i * channels;
-		float *out = step->out + i * channels;
+		const float *x = step->a + i * step->s.a->stride_w;
+		float *out = step->out + i * step->s.out->stride_w;
 		float max = 0.0f;
 		float sum = 0.0f;
 		float scale = 0.0f;
@@ -20,13 +26,13 @@ static void softmax_run(const struct uc_op_step *step)
 		scale = 1.0f / sum;
 		uc_kernels.mul.scalar(bytes, out, &scale, out, NULL);
 	}
-	uc_op_apply_act(step->s.op, step->out, rows * channels);
+	uc_op_apply_act_to(step->s.op, step->s.out, step->out);
 }
 
 const struct uc_op_type uc_op_softmax = {
 	.code = UC_OP_SOFTMAX,
 	.elementwise = true,
-	.check = uc_op_elementwise_ok,
+	.check = softmax_check,
 	.panels = uc_op_no_panels,
 	.scratch = uc_op_no_scratch,
 	.run = softmax_run,

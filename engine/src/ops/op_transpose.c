@@ -17,7 +17,8 @@ static bool transpose_check(const struct uc_op_shapes *s)
 {
 	uint32_t seen = 0;
 
-	if (!uc_op_unary_ok(s))
+	if (!uc_op_unary_ok(s) || !uc_op_dense_ok(s->a) ||
+	    !uc_op_dense_ok(s->out))
 		return false;
 	const uint32_t in[AXES] = {s->a->n, s->a->h, s->a->w, s->a->c};
 	const uint32_t out[AXES] = {s->out->n, s->out->h, s->out->w, s->out->c};

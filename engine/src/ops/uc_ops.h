@@ -62,12 +62,28 @@ static inline struct uc_minmax uc_op_act(const struct uc_op *op)
 
 /* A tensor that exists, with sane dimensions and elements * 4 in 40 bits. */
 bool uc_op_tensor_ok(const struct uc_tensor *t);
+/* The same without gaps: what an operator without views asks for. */
+bool uc_op_dense_ok(const struct uc_tensor *t);
+/* Its pixels (runs of c elements) are evenly spaced: no gap at the end of a row
+ * of pixels or of an image that is not between all of them. */
+bool uc_op_pixels_even(const struct uc_tensor *t);
 bool uc_op_same_shape(const struct uc_tensor *a, const struct uc_tensor *b);
 /* The fused clamp is a range without NaN. */
 bool uc_op_act_ok(const struct uc_op *op);
-/* One input, one output, act: what every unary operator checks first. */
+/* One input, one output, act: what every unary operator checks first. Both
+ * may be views; uc_op_dense_ok refuses them. */
 bool uc_op_unary_ok(const struct uc_op_shapes *s);
 bool uc_op_elementwise_ok(const struct uc_op_shapes *s);
+
+/*
+ * Calls run for every run of elements that lies without a gap in both tensors,
+ * which have the same shape: once, for all elements, when neither has gaps.
+ */
+typedef void uc_op_run_fn(const void *context, size_t count, const float *in,
+			  float *out);
+void uc_op_for_runs(const struct uc_tensor *a, const float *in,
+		    const struct uc_tensor *b, float *out, uc_op_run_fn *run,
+		    const void *context);
 
 void uc_op_no_panels(const struct uc_op_shapes *s, uint64_t *panel_bytes,
 		     uint64_t *panel_count);
@@ -76,6 +92,9 @@ uint64_t uc_op_no_scratch(const struct uc_op_shapes *s);
 /* Applies the fused clamp in place; nothing where it is (-inf, +inf). */
 bool uc_op_has_act(const struct uc_op *op);
 void uc_op_apply_act(const struct uc_op *op, float *x, size_t count);
+/* The same to a tensor that may be a view. */
+void uc_op_apply_act_to(const struct uc_op *op, const struct uc_tensor *t,
+			float *x);
 
 /* ---- windows over rows and columns: convolution and pooling ---- */
 

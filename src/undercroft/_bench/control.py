@@ -56,7 +56,7 @@ class WatchedInvoker:
     def invoke(self, command: Command, **arguments: Any) -> Reply:  # noqa: ANN401
         """See `Invoker.invoke`."""
         reply = self._invoker.invoke(command, **arguments)
-        if command in {Command.PUSH, Command.INPUT}:
+        if command in {Command.PUSH, Command.INPUT, Command.SPILL, Command.FILL}:
             self._after_push()
         return reply
 

@@ -81,6 +81,12 @@ PARAMETERS: Final[dict[Command, tuple[Param, Param, Param, Param]]] = {
     Command.CLOSE: (
         Param.VALUE_INOUT, Param.NONE, Param.NONE, Param.NONE,
     ),
+    Command.SPILL: (
+        Param.VALUE_INOUT, Param.MEMREF_OUTPUT, Param.VALUE_OUTPUT, Param.VALUE_OUTPUT,
+    ),
+    Command.FILL: (
+        Param.VALUE_INOUT, Param.MEMREF_INPUT, Param.VALUE_OUTPUT, Param.VALUE_OUTPUT,
+    ),
 }  # fmt: skip
 """Parameter types of each command (`spec/ta-abi.md`)."""
 
@@ -92,9 +98,11 @@ class Reply:
     Attributes:
         status: a `Status` value; may be one this version does not know.
         detail: its detail (see `spec/ta-abi.md`).
-        want_first: first page wanted next (OPEN, PUSH, INPUT), else 0.
+        want_first: first page wanted next (OPEN, PUSH, INPUT, SPILL, FILL), else
+            0; of the file, or of what was spilled in the states SPILLING and
+            FILLING.
         want_count: how many pages are wanted, 0 for none or another command.
-        state: the state after PUSH and INPUT, else None.
+        state: the state after PUSH, INPUT, SPILL and FILL, else None.
         output: what an output memory reference holds (its written length only).
     """
 

@@ -71,7 +71,7 @@ class ModelClient:
             reply = self._invoke(
                 Command.OPEN, data1=self._parcel.header_bytes, data2=license_bytes
             )
-            self._push_until_none_wanted(reply, State.READY)
+            self._serve(reply, State.READY)
         except BaseException:
             self._file.close()
             raise
@@ -117,7 +117,7 @@ class ModelClient:
         reply = Reply(Status.OK)
         for index, payload in enumerate(payloads):
             reply = self._write(index, payload)
-        self._push_until_none_wanted(reply, State.DONE)
+        self._serve(reply, State.DONE)
         outputs = [self._read(index) for index in range(len(self.outputs))]
         self._in_doubt = False
         switches = self._invoker.invocations - entered
@@ -184,14 +184,21 @@ class ModelClient:
             room[start : start + wanted] = reply.output
         return result
 
-    def _push_until_none_wanted(self, reply: Reply, state_after: State) -> None:
+    def _serve(self, reply: Reply, state_after: State) -> None:
+        """Give the device what it wants until it wants nothing more."""
         state = reply.state
+        spilled: dict[int, memoryview] = {}
         while reply.want_count > 0:
-            count = min(reply.want_count, self._push_pages)
-            size = self._file.read(reply.want_first, count, self._invoker.buffer)
-            reply = self._invoke(
-                Command.PUSH, values=(reply.want_first, count), buffer_bytes=size
-            )
+            first, count = reply.want_first, min(reply.want_count, self._push_pages)
+            if state == State.SPILLING:
+                reply = self._take_spilled(first, count, spilled)
+            elif state == State.FILLING:
+                reply = self._give_spilled(first, count, spilled)
+            else:
+                size = self._file.read(first, count, self._invoker.buffer)
+                reply = self._invoke(
+                    Command.PUSH, values=(first, count), buffer_bytes=size
+                )
             state = reply.state
         if state != state_after:
             raise DeviceError(
@@ -201,6 +208,41 @@ class ModelClient:
                 "versions; rebuild both",
                 command="PUSH",
             )
+
+    def _take_spilled(
+        self, first: int, count: int, spilled: dict[int, memoryview]
+    ) -> Reply:
+        """Keep encrypted pages of an activation for the device."""
+        slot_bytes = self._parcel.header.slot_bytes
+        reply = self._invoke(
+            Command.SPILL, values=(first, count), output_bytes=count * slot_bytes
+        )
+        pages = memoryview(reply.output)
+        for index in range(count):
+            page = pages[index * slot_bytes : (index + 1) * slot_bytes]
+            spilled[first + index] = page
+        return reply
+
+    def _give_spilled(
+        self, first: int, count: int, spilled: dict[int, memoryview]
+    ) -> Reply:
+        """Give such pages back."""
+        slot_bytes = self._parcel.header.slot_bytes
+        for index in range(count):
+            page = spilled.get(first + index, b"")
+            if len(page) != slot_bytes:
+                raise DeviceError(
+                    f"the device wants page {first + index} back, which it never "
+                    "handed out",
+                    hint="host software and Trusted Application are of different "
+                    "versions; rebuild both",
+                    command="FILL",
+                )
+            at = index * slot_bytes
+            self._invoker.buffer[at : at + slot_bytes] = page
+        return self._invoke(
+            Command.FILL, values=(first, count), buffer_bytes=count * slot_bytes
+        )
 
     # ---- helpers ----
 

@@ -24,24 +24,29 @@ Dims = tuple[int, int, int, int]
 
 IO_TABLE_BYTES: Final = 2 * 2 * _spec.MAX_IO
 
-_HEADER: Final = struct.Struct("<IHHHHBBHIIQQQQQQQQ40s")
-_TENSOR: Final = struct.Struct("<IIIIQQHHBB26s")
-_OP: Final = struct.Struct("<HHHHHHffff10HIIIIQQI4H36s")
+_HEADER: Final = struct.Struct("<IHHHHBBHIIQQQQQQQQI36s")
+_TENSOR: Final = struct.Struct("<IIIIQQHHBBH4I8s")
+_OP: Final = struct.Struct("<HHHHHHffff10HIIIIQQI4HHHI28s")
 _IO: Final = struct.Struct(f"<{2 * _spec.MAX_IO}H")
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRecord:
-    """One tensor in the arena.
+    """One tensor in the arena: a root with memory of its own, or a view of one.
 
     Attributes:
         dims: Elements along n, h, w and c, in the order of storage.
         offset: First byte in the arena.
-        first_op: Index of the op that writes it; `NO_OP` for an input.
-        last_op: Index of the last op that reads it; the number of ops for an
-            output.
+        first_op: Index of the op that writes it; of a root, of the first op
+            that writes it or a view of it. `NO_OP` for an input, and for a view
+            that is only read.
+        last_op: Index of the last op that reads it; of a root, or reads a view
+            of it; the number of ops for an output. Of a view that is only
+            written, the op that writes it.
         wire_layout: How an input or output crosses the boundary.
         dtype: Element type.
+        parent: The root that a view is a box of; `NO_TENSOR` for a root.
+        origin: n, h, w, c of a view's first element in its root.
     """
 
     dims: Dims
@@ -50,6 +55,13 @@ class TensorRecord:
     last_op: int
     wire_layout: int = _spec.WIRE_AS_STORED
     dtype: int = _spec.DTYPE_F32
+    parent: int = _spec.NO_TENSOR
+    origin: Dims = (0, 0, 0, 0)
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it has no memory of its own."""
+        return self.parent != _spec.NO_TENSOR
 
     @property
     def element_count(self) -> int:
@@ -89,10 +101,16 @@ class OpRecord:
     stream_offset: int = 0
     step_panels: int = 0
     permutation: tuple[int, int, int, int] = (0, 0, 0, 0)
+    weights: int = _spec.NO_TENSOR
+    """The tensor that holds all panels, written by a CONSTANT."""
+    spill_page: int = 0
+    """SPILL, FILL: the first page of the slot."""
 
     @property
     def streamed_panels(self) -> int:
-        """Panels that are decrypted again at each inference."""
+        """Panels that come out of the stream at each inference."""
+        if self.weights != _spec.NO_TENSOR:
+            return 0
         return self.panel_count - self.resident_panels
 
     @property
@@ -123,6 +141,7 @@ class Program:
     outputs: tuple[int, ...]
     tensors: tuple[TensorRecord, ...]
     ops: tuple[OpRecord, ...]
+    spill_pages: int = 0
 
     @property
     def program_bytes(self) -> int:
@@ -190,7 +209,8 @@ def encode(program: Program) -> bytes:
             program.stream_bytes,
             program.scratch_offset,
             program.scratch_bytes,
-            bytes(40),
+            program.spill_pages,
+            bytes(36),
         )
     )
     out += _IO.pack(*_io_half(program.inputs), *_io_half(program.outputs))
@@ -203,7 +223,9 @@ def encode(program: Program) -> bytes:
             tensor.last_op,
             tensor.dtype,
             tensor.wire_layout,
-            bytes(26),
+            tensor.parent,
+            *tensor.origin,
+            bytes(8),
         )
     for op in program.ops:
         out += _OP.pack(
@@ -229,7 +251,10 @@ def encode(program: Program) -> bytes:
             op.stream_offset,
             op.step_panels,
             *op.permutation,
-            bytes(36),
+            op.weights,
+            0,
+            op.spill_page,
+            bytes(28),
         )
     return bytes(out)
 
@@ -254,7 +279,7 @@ def decode(data: bytes | memoryview) -> Program:
     _expect(head[1] == _spec.PROGRAM_VERSION, f"version {head[1]} is unknown")
     _expect(head[2] == start, f"a header of {head[2]} bytes")
     tensor_count, op_count, input_count, output_count = head[3:7]
-    _expect(head[7] == 0 and not any(head[18]), "reserved header bytes are not zero")
+    _expect(head[7] == 0 and not any(head[19]), "reserved header bytes are not zero")
     _expect(1 <= tensor_count <= _spec.MAX_TENSORS, f"{tensor_count} tensors")
     _expect(1 <= op_count <= _spec.MAX_OPS, f"{op_count} operators")
     _expect(1 <= input_count <= _spec.MAX_IO, f"{input_count} inputs")
@@ -287,6 +312,7 @@ def decode(data: bytes | memoryview) -> Program:
         outputs=outputs,
         tensors=tensors,
         ops=ops,
+        spill_pages=head[18],
     )
     program_check.check(program)
     return program
@@ -305,9 +331,10 @@ def _io_entries(half: tuple[int, ...], count: int, which: str) -> tuple[int, ...
 
 
 def _decode_tensor(data: memoryview, offset: int, index: int) -> TensorRecord:
-    n, h, w, c, at, size_bytes, first_op, last_op, dtype, wire, rest = (
+    n, h, w, c, at, size_bytes, first_op, last_op, dtype, wire, parent, *more = (
         _TENSOR.unpack_from(data, offset)
     )
+    *origin, rest = more
     tensor = TensorRecord(
         dims=(n, h, w, c),
         offset=at,
@@ -315,6 +342,8 @@ def _decode_tensor(data: memoryview, offset: int, index: int) -> TensorRecord:
         last_op=last_op,
         wire_layout=wire,
         dtype=dtype,
+        parent=parent,
+        origin=(origin[0], origin[1], origin[2], origin[3]),
     )
     where = f"tensor {index}"
     _expect(not any(rest), f"{where}: reserved bytes are not zero")
@@ -325,7 +354,10 @@ def _decode_tensor(data: memoryview, offset: int, index: int) -> TensorRecord:
 def _decode_op(data: memoryview, offset: int, index: int) -> OpRecord:
     fields = _OP.unpack_from(data, offset)
     where = f"operator {index}"
-    _expect(not any(fields[-1]), f"{where}: reserved bytes are not zero")
+    _expect(
+        not any(fields[-1]) and fields[32] == 0,
+        f"{where}: reserved bytes are not zero",
+    )
     try:
         code, scheme = Op(fields[0]), Scheme(fields[5])
     except ValueError as error:
@@ -353,6 +385,8 @@ def _decode_op(data: memoryview, offset: int, index: int) -> OpRecord:
         stream_offset=fields[25],
         step_panels=fields[26],
         permutation=fields[27:31],
+        weights=fields[31],
+        spill_page=fields[33],
     )
 
 

@@ -11,14 +11,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from undercroft import _spec
-from undercroft._format.ops import OPS, Shapes
+from undercroft._format.ops import OPS, Shapes, Views
 from undercroft._format.program import Dims, OpRecord, Program, TensorRecord
-from undercroft._spec import Scheme
+from undercroft._format.program_life import (
+    check_lives,
+    check_sharing,
+    check_views,
+    operands,
+    strides,
+)
+from undercroft._spec import Op, Scheme
 from undercroft.errors import FormatError
 
 __all__ = ["check"]
+
+SPILLS: Final = frozenset({Op.SPILL, Op.FILL})
 
 
 def check(program: Program) -> None:
@@ -29,12 +39,19 @@ def check(program: Program) -> None:
     """
     _check_sizes(program)
     _check_tensors(program)
+    check_views(program)
     for index in range(len(program.ops)):
         _OpCheck(program, index).run()
-    _check_lifetimes(program)
+    check_lives(program)
     _check_weights(program)
+    _check_spills(program)
     _check_regions(program)
-    _check_sharing(program)
+    in_place = {
+        (op.output, operand)
+        for index, op in enumerate(program.ops)
+        for operand in in_place_operands(op, index, program.tensors)
+    }
+    check_sharing(program, in_place)
 
 
 def _expect(holds: bool, otherwise: str) -> None:
@@ -85,7 +102,7 @@ def _check_tensors(program: Program) -> None:
             f"{where}: a wire layout for neither input nor output",
         )
         _expect(
-            tensor.offset % _spec.ARENA_ALIGN_BYTES == 0,
+            tensor.is_view or tensor.offset % _spec.ARENA_ALIGN_BYTES == 0,
             f"{where}: offset {tensor.offset} is not aligned",
         )
         _expect(
@@ -94,37 +111,9 @@ def _check_tensors(program: Program) -> None:
         )
 
 
-def _check_lifetimes(program: Program) -> None:
-    ops = program.ops
-    first: dict[int, int] = dict.fromkeys(program.inputs, _spec.NO_OP)
-    last: dict[int, int] = {}
-    for index, op in enumerate(ops):
-        for operand in (op.input_a, op.input_b):
-            if operand != _spec.NO_TENSOR:
-                _expect(
-                    operand in first,
-                    f"operator {index}: it reads tensor {operand} before it is written",
-                )
-                last[operand] = index
-        _expect(
-            op.output not in first,
-            f"operator {index}: tensor {op.output} is written twice",
-        )
-        first[op.output] = index
-    for output in program.outputs:
-        last[output] = len(ops)
-    for index, tensor in enumerate(program.tensors):
-        where = f"tensor {index}"
-        _expect(index in first, f"{where}: nothing writes it")
-        _expect(index in last, f"{where}: nothing reads it")
-        _expect(tensor.first_op == first[index], f"{where}: first_op is wrong")
-        _expect(tensor.last_op == last[index], f"{where}: last_op is wrong")
-
-
 def _check_weights(program: Program) -> None:
     stream = 0
     largest_step = 0
-    resident: list[tuple[int, int, int]] = []
     for index, op in enumerate(program.ops):
         where = f"operator {index}"
         if op.resident_panels:
@@ -137,7 +126,6 @@ def _check_weights(program: Program) -> None:
                 end <= program.resident_bytes,
                 f"{where}: its weights end beyond the resident blob",
             )
-            resident.append((op.resident_offset, end, index))
         if op.streamed_panels:
             _expect(
                 op.stream_offset == stream,
@@ -145,9 +133,6 @@ def _check_weights(program: Program) -> None:
             )
             stream += op.streamed_bytes
             largest_step = max(largest_step, op.step_panels * op.panel_bytes)
-    resident.sort()
-    for (_, end, one), (start, _, other) in pairwise(resident):
-        _expect(end <= start, f"operators {one} and {other} share resident weights")
     _expect(
         stream == program.stream_bytes,
         f"the stream has {program.stream_bytes} bytes, the operators read {stream}",
@@ -160,8 +145,39 @@ def _check_weights(program: Program) -> None:
         )
 
 
+def _check_spills(program: Program) -> None:
+    """Check that slots follow one another and that each FILL has its SPILL."""
+    slots: dict[int, int] = {}
+    pages = 0
+    for index, op in enumerate(program.ops):
+        where = f"operator {index} ({op.code.name})"
+        if op.code is Op.SPILL:
+            size = program.tensors[op.input_a].size_bytes
+            _expect(op.spill_page == pages, f"{where}: spill page {op.spill_page}")
+            slots[pages] = size
+            pages += -(-size // program.page_bytes)
+        elif op.code is Op.FILL:
+            size = program.tensors[op.output].size_bytes
+            _expect(
+                slots.get(op.spill_page) == size,
+                f"{where}: nothing of {size} bytes was spilled to its slot before",
+            )
+        else:
+            _expect(op.spill_page == 0, f"{where}: it spills nothing")
+    _expect(
+        program.spill_pages == pages <= _spec.MAX_PAGES,
+        f"{program.spill_pages} spill pages where the operators hand out {pages}",
+    )
+
+
+def _scratch_bytes(program: Program, op: OpRecord) -> int:
+    if op.code in SPILLS:
+        return program.page_bytes
+    return OPS[op.code].scratch(_shapes(program, op))
+
+
 def _check_regions(program: Program) -> None:
-    needed = max(OPS[op.code].scratch(_shapes(program, op)) for op in program.ops)
+    needed = max(_scratch_bytes(program, op) for op in program.ops)
     _expect(
         program.scratch_bytes >= needed,
         f"a scratch region of {program.scratch_bytes} bytes; {needed} are needed",
@@ -187,35 +203,13 @@ def _check_regions(program: Program) -> None:
     for (offset, size, name), (following, _, other) in pairwise(used):
         _expect(offset + size <= following, f"{name} and {other} overlap")
     for index, tensor in enumerate(program.tensors):
+        if tensor.is_view:
+            continue
         for offset, size, name in used:
             _expect(
                 tensor.offset >= offset + size
                 or tensor.offset + tensor.size_bytes <= offset,
                 f"tensor {index} and {name} overlap",
-            )
-
-
-def _check_sharing(program: Program) -> None:
-    in_place = {
-        (op.output, operand)
-        for index, op in enumerate(program.ops)
-        for operand in in_place_operands(op, index, program.tensors)
-    }
-    spans = [
-        (tensor.offset, tensor.offset + tensor.size_bytes, index)
-        for index, tensor in enumerate(program.tensors)
-    ]
-    spans.sort()
-    for position, (_, end, one) in enumerate(spans):
-        for start, _, other in spans[position + 1 :]:
-            if start >= end:
-                break
-            if not _meet(program.tensors[one], program.tensors[other]):
-                continue
-            same_offset = program.tensors[one].offset == program.tensors[other].offset
-            _expect(
-                same_offset and ((one, other) in in_place or (other, one) in in_place),
-                f"tensors {one} and {other} share bytes while both live",
             )
 
 
@@ -226,7 +220,7 @@ def in_place_operands(
     if not OPS[op.code].elementwise:
         return []
     out = tensors[op.output]
-    found = []
+    found: list[int] = []
     if tensors[op.input_a].last_op == index and (
         tensors[op.input_a].size_bytes == out.size_bytes
     ):
@@ -237,14 +231,22 @@ def in_place_operands(
         and tensors[op.input_b].dims == out.dims
     ):
         found.append(op.input_b)
-    return found
+    # A view may read elsewhere in what is overwritten.
+    parents = {tensors[operand].parent for operand in operands(op)}
+    return [
+        operand for operand in found if operand not in parents and operand != op.weights
+    ]
 
 
-def _meet(one: TensorRecord, other: TensorRecord) -> bool:
-    def first(tensor: TensorRecord) -> int:
-        return -1 if tensor.first_op == _spec.NO_OP else tensor.first_op
-
-    return first(one) <= other.last_op and first(other) <= one.last_op
+def _gaps(program: Program, index: int) -> Views:
+    """Return what an operator must support to have the tensor as operand."""
+    tensor = program.tensors[index]
+    root = program.tensors[tensor.parent] if tensor.is_view else tensor
+    n, h, w, c = tensor.dims
+    image, row, pixel, _ = strides(root.dims)
+    if (h > 1 and row != w * pixel) or (n > 1 and image != h * w * pixel):
+        return Views.ANY
+    return Views.EVEN if n * h * w > 1 and pixel != c else Views.DENSE
 
 
 def _shapes(program: Program, op: OpRecord) -> Shapes:
@@ -257,6 +259,11 @@ def _shapes(program: Program, op: OpRecord) -> Shapes:
         b=dims(op.input_b),
         out=program.tensors[op.output].dims,
         panel_bytes=op.panel_bytes,
+        has_gaps=any(
+            _gaps(program, tensor) is not Views.DENSE
+            for tensor in (op.input_a, op.input_b, op.output)
+            if tensor != _spec.NO_TENSOR
+        ),
     )
 
 
@@ -276,6 +283,9 @@ class _OpCheck:
 
     def run(self) -> None:
         op, count = self.op, len(self.program.tensors)
+        if op.code in SPILLS:
+            self.spill()
+            return
         op_type = OPS.get(op.code)
         if op_type is None:
             raise FormatError(
@@ -302,9 +312,49 @@ class _OpCheck:
             self.expect(op.input_b < count, "it has no second input tensor")
         else:
             self.expect(op.input_b == _spec.NO_TENSOR, "it has a second input")
+        for tensor, views in (
+            (op.input_a, op_type.input_views),
+            (op.input_b, op_type.input_views),
+            (op.output, op_type.output_views),
+        ):
+            self.expect(
+                tensor == _spec.NO_TENSOR or _gaps(self.program, tensor) <= views,
+                f"tensor {tensor} has gaps that it cannot step over",
+            )
         shapes = _shapes(self.program, op)
         op_type.check(shapes, self.expect)
         self.check_panels(op_type.panels(shapes))
+
+    def spill(self) -> None:
+        """SPILL reads a tensor, FILL writes one; neither has anything else."""
+        op, none = self.op, _spec.NO_TENSOR
+        tensor, other = op.input_a, op.output
+        if op.code is Op.FILL:
+            tensor, other = other, tensor
+        self.expect(tensor < len(self.program.tensors), "it has no tensor")
+        self.expect((other, op.input_b, op.weights) == (none,) * 3, "operands")
+        self.expect(
+            not op.flags and op.scheme is Scheme.NONE and not op.panel_count,
+            "it has flags or weights",
+        )
+        self.expect(
+            not op.resident_panels and not op.step_panels, "it has flags or weights"
+        )
+        self.expect(_gaps(self.program, tensor) is Views.DENSE, "a view with gaps")
+
+    def held(self) -> None:
+        """All panels lie in a root of just their size."""
+        op = self.op
+        self.expect(op.weights < len(self.program.tensors), "nothing holds its weights")
+        held = self.program.tensors[op.weights]
+        self.expect(
+            not held.is_view and held.size_bytes == op.weights_bytes > 0,
+            f"tensor {op.weights} cannot hold {op.weights_bytes} bytes of weights",
+        )
+        self.expect(
+            op.code is not Op.CONSTANT and not op.resident_panels,
+            "its weights are held, and somewhere else",
+        )
 
     def check_panels(self, panels: tuple[int, int]) -> None:
         op = self.op
@@ -315,6 +365,8 @@ class _OpCheck:
             f"of {panels[0]} are needed",
         )
         self.expect(op.resident_panels <= op.panel_count, "too many resident panels")
+        if op.weights != _spec.NO_TENSOR:
+            self.held()
         streamed = op.streamed_panels
         self.expect(
             (1 <= op.step_panels <= streamed) if streamed else op.step_panels == 0,
@@ -325,6 +377,8 @@ class _OpCheck:
         )
         if not op.panel_count:
             scheme = Scheme.NONE
+        elif op.weights != _spec.NO_TENSOR:
+            scheme = Scheme.HELD
         elif not streamed:
             scheme = Scheme.RESIDENT
         elif op.step_panels == streamed:

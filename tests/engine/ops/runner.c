@@ -122,6 +122,8 @@ static struct uc_tensor tensor_of(const uint32_t dims[4])
 	};
 
 	t.bytes = (uint64_t)t.n * t.h * t.w * t.c * 4;
+	t.parent = UC_NO_TENSOR;
+	uc_tensor_set_dense(&t);
 	return t;
 }
 
@@ -146,6 +148,7 @@ static struct uc_op op_of(const struct request *rq)
 		.pad_right = (uint16_t)rq->window[9],
 		.groups = rq->groups,
 		.panel_bytes = rq->panel_bytes,
+		.weights = UC_NO_TENSOR,
 	};
 
 	for (size_t i = 0; i < 4; i++)

@@ -120,7 +120,13 @@ def test_types_are_those_of_each_command(library: FakeTeec) -> None:
         return 0, 0
 
     library.handler = handler
-    with_output = {Command.INFO, Command.DEVICE_KEY, Command.OUTPUT, Command.STATS}
+    with_output = {
+        Command.INFO,
+        Command.DEVICE_KEY,
+        Command.OUTPUT,
+        Command.STATS,
+        Command.SPILL,
+    }
     session = TeeDevice().open()
     for command in Command:
         session.invoke(

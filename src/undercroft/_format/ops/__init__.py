@@ -24,10 +24,10 @@ from undercroft._format.ops import (
     softmax,
     transpose,
 )
-from undercroft._format.ops._base import OpType, Shapes, align
+from undercroft._format.ops._base import OpType, Shapes, Views, align
 from undercroft._spec import Op
 
-__all__ = ["OPS", "OpType", "Shapes", "align"]
+__all__ = ["OPS", "OpType", "Shapes", "Views", "align"]
 
 _MODULES: Final = (
     binary,

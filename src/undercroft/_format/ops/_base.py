@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, Protocol
 
 from undercroft import _spec
@@ -18,6 +19,7 @@ __all__ = [
     "OpType",
     "Parameters",
     "Shapes",
+    "Views",
     "align",
     "no_panels",
     "no_scratch",
@@ -30,6 +32,17 @@ PANEL_ROW_BYTES: Final = 4 * _spec.PANEL_CHANNELS
 
 # Loads, arithmetic and stores of 4 elements at a time.
 _INSTRUCTIONS_PER_ELEMENT: Final = 1.5
+
+
+class Views(IntEnum):
+    """The gaps that an operand may have; a view of a root can have them."""
+
+    DENSE = 0
+    """None: every element follows the one before."""
+    EVEN = 1
+    """The same between any two pixels, as in a slice of channels."""
+    ANY = 2
+    """Others between rows and between images."""
 
 
 class Parameters(Protocol):
@@ -66,6 +79,7 @@ class Shapes:
         out: Dimensions of the output.
         panel_bytes: Bytes of a panel where the planner is free to choose them
             (CONSTANT); 0 for the smallest.
+        has_gaps: Whether an operand is a view with gaps between its elements.
     """
 
     op: Parameters
@@ -73,6 +87,7 @@ class Shapes:
     b: Dims | None
     out: Dims
     panel_bytes: int = 0
+    has_gaps: bool = False
 
     @property
     def input(self) -> Dims:
@@ -135,7 +150,8 @@ class OpType:
             OP_FLAG_SCALAR_OPERAND, where it is allowed, one fewer.
         flags: The flags that it may have.
         elementwise: Whether the output may lie over an input of its size.
-        supports_views: Whether inputs and output may be views.
+        input_views: Which gaps the inputs may have.
+        output_views: Which gaps the output may have.
         check: States the rules of its shapes and parameters.
         panels: Returns (bytes of a panel, number of panels); (0, 0) for none.
         scratch: Returns the bytes that it needs of the scratch region.
@@ -148,7 +164,8 @@ class OpType:
     inputs: int = 1
     flags: int = 0
     elementwise: bool = False
-    supports_views: bool = False
+    input_views: Views = Views.DENSE
+    output_views: Views = Views.DENSE
     check: Callable[[Shapes, Expect], None] = same_shape
     panels: Callable[[Shapes], tuple[int, int]] = no_panels
     scratch: Callable[[Shapes], int] = no_scratch

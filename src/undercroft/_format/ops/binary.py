@@ -6,7 +6,13 @@ from __future__ import annotations
 from typing import Final
 
 from undercroft import _spec
-from undercroft._format.ops._base import Expect, OpType, Shapes, same_shape
+from undercroft._format.ops._base import (
+    Expect,
+    OpType,
+    Shapes,
+    Views,
+    same_shape,
+)
 from undercroft._spec import Op
 
 _SCALAR: Final = _spec.OP_FLAG_SCALAR_OPERAND
@@ -26,7 +32,15 @@ def _check(s: Shapes, expect: Expect) -> None:
 
 
 def _binary(code: Op, flags: int = _SCALAR) -> OpType:
-    return OpType(code=code, inputs=2, flags=flags, elementwise=True, check=_check)
+    return OpType(
+        code=code,
+        inputs=2,
+        flags=flags,
+        elementwise=True,
+        input_views=Views.ANY,
+        output_views=Views.ANY,
+        check=_check,
+    )
 
 
 OP_TYPES: Final = (

@@ -11,6 +11,7 @@ from undercroft._format.ops._base import (
     Expect,
     OpType,
     Shapes,
+    Views,
     align,
 )
 from undercroft._format.ops._window import check_window
@@ -89,6 +90,8 @@ def _depthwise_macs(s: Shapes) -> int:
 OP_TYPES: Final = (
     OpType(
         code=Op.CONV_2D,
+        input_views=Views.ANY,
+        output_views=Views.EVEN,
         check=_check,
         panels=_panels,
         scratch=_scratch,
@@ -97,6 +100,8 @@ OP_TYPES: Final = (
     ),
     OpType(
         code=Op.DEPTHWISE_CONV_2D,
+        input_views=Views.ANY,
+        output_views=Views.ANY,
         check=_check_depthwise,
         panels=_depthwise_panels,
         scratch=_depthwise_scratch,

@@ -6,7 +6,13 @@ from __future__ import annotations
 from typing import Final
 
 from undercroft import _spec
-from undercroft._format.ops._base import PANEL_ROW_BYTES, Expect, OpType, Shapes
+from undercroft._format.ops._base import (
+    PANEL_ROW_BYTES,
+    Expect,
+    OpType,
+    Shapes,
+    Views,
+)
 from undercroft._format.ops.convolution import MACS_PER_INSTRUCTION
 from undercroft._spec import Op
 
@@ -28,6 +34,8 @@ def _macs(s: Shapes) -> int:
 OP_TYPES: Final = (
     OpType(
         code=Op.FULLY_CONNECTED,
+        input_views=Views.EVEN,
+        output_views=Views.EVEN,
         check=_check,
         panels=_panels,
         macs=_macs,

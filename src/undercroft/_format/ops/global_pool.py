@@ -6,7 +6,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from undercroft._format.ops._base import Expect, OpType, Shapes, align
+from undercroft._format.ops._base import (
+    Expect,
+    OpType,
+    Shapes,
+    Views,
+    align,
+)
 from undercroft._spec import Op
 
 
@@ -17,6 +23,8 @@ def _check(s: Shapes, expect: Expect) -> None:
 OP_TYPES: Final = (
     OpType(
         code=Op.GLOBAL_AVERAGE_POOL,
+        input_views=Views.ANY,
+        output_views=Views.ANY,
         check=_check,
         scratch=lambda s: 2 * align(4 * s.input[3] + 64),
         instructions=lambda s: 1.5 * math.prod(s.input),

@@ -6,7 +6,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from undercroft._format.ops._base import Expect, OpType, Shapes, same_shape
+from undercroft._format.ops._base import (
+    Expect,
+    OpType,
+    Shapes,
+    Views,
+    same_shape,
+)
 from undercroft._spec import Op
 
 
@@ -19,6 +25,17 @@ def _check(s: Shapes, expect: Expect) -> None:
 
 
 OP_TYPES: Final = (
-    OpType(code=Op.HARD_SIGMOID, elementwise=True, check=_check),
-    OpType(code=Op.HARD_SWISH, elementwise=True),
+    OpType(
+        code=Op.HARD_SIGMOID,
+        elementwise=True,
+        input_views=Views.ANY,
+        output_views=Views.ANY,
+        check=_check,
+    ),
+    OpType(
+        code=Op.HARD_SWISH,
+        elementwise=True,
+        input_views=Views.ANY,
+        output_views=Views.ANY,
+    ),
 )

@@ -6,7 +6,13 @@ from __future__ import annotations
 from typing import Final
 
 from undercroft import _spec
-from undercroft._format.ops._base import Expect, OpType, Shapes, align
+from undercroft._format.ops._base import (
+    Expect,
+    OpType,
+    Shapes,
+    Views,
+    align,
+)
 from undercroft._format.ops._window import check_window
 from undercroft._spec import Op
 
@@ -45,6 +51,8 @@ def _instructions(s: Shapes) -> float:
 OP_TYPES: Final = (
     OpType(
         code=Op.MAX_POOL_2D,
+        input_views=Views.ANY,
+        output_views=Views.ANY,
         check=_check,
         scratch=_scratch,
         instructions=_instructions,
@@ -52,6 +60,8 @@ OP_TYPES: Final = (
     OpType(
         code=Op.AVERAGE_POOL_2D,
         flags=_spec.OP_FLAG_COUNT_INCLUDE_PAD,
+        input_views=Views.ANY,
+        output_views=Views.ANY,
         check=_check,
         scratch=_scratch,
         instructions=_instructions,

@@ -5,7 +5,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from undercroft._format.ops._base import OpType
+from undercroft._format.ops._base import (
+    OpType,
+    Views,
+)
 from undercroft._spec import Op
 
-OP_TYPES: Final = (OpType(code=Op.SOFTMAX, elementwise=True),)
+OP_TYPES: Final = (
+    OpType(
+        code=Op.SOFTMAX,
+        elementwise=True,
+        input_views=Views.EVEN,
+        output_views=Views.EVEN,
+    ),
+)
