@@ -7,20 +7,23 @@ python benchmarks/table.py --check    # fail when they are stale
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from undercroft._bench.report import Report, markdown
+from undercroft._bench.report import Report, markdown, mib
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-BEGIN = "<!-- begin: benchmarks/table.py writes this -->\n"
+BEGIN = "<!-- begin: {}benchmarks/table.py writes this -->\n"
 END = "<!-- end -->\n"
 
 
 def tables() -> str:
-    """All recorded results, a section each."""
-    files = sorted(RESULTS.glob("*.json"))
+    """All results recorded on the board, a section each."""
+    files = sorted(RESULTS.glob("emulated-board*.json"))
     if not files:
         raise SystemExit(f"no results in {RESULTS}; record one with: make bench")
     return "\n".join(
@@ -33,22 +36,45 @@ def summary() -> str:
     return tables().split("\n\n")[1] + "\n"
 
 
-PAGES = {ROOT / "docs" / "benchmarks.md": tables, ROOT / "README.md": summary}
+def sealing() -> str:
+    """What sealing costs, against its bound."""
+    found: dict[str, Any] = json.loads((RESULTS / "sealing.json").read_text())
+    rows = [
+        ("model", found["model"]),
+        ("weights", mib(found["weights_bytes"])),
+        ("as many AES-256-GCM bytes written", f"{found['bound_seconds']:.2f} s"),
+        ("planning", f"{found['plan_seconds']:.2f} s"),
+        ("sealing", f"{found['seconds']:.2f} s"),
+        ("planning and sealing / bound", f"{found['ratio_with_planning']:.2f}"),
+        ("most memory (RSS)", mib(found["peak_bytes"])),
+        *((key.replace("_", " "), text) for key, text in found["environment"].items()),
+    ]
+    lines = ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows)]
+    return "\n".join(lines) + "\n"
+
+
+PLACES: dict[Path, dict[str, Callable[[], str]]] = {
+    ROOT / "docs" / "benchmarks.md": {"": tables, "sealing: ": sealing},
+    ROOT / "README.md": {"": summary},
+}
 
 
 def page(path: Path, text: str) -> str:
-    """Put a page's tables between its marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{path} has no place for the tables")
-    return f"{before}{BEGIN}\n{PAGES[path]()}\n{END}{after}"
+    """Put a page's tables between their marks."""
+    for what, table in PLACES[path].items():
+        mark = BEGIN.format(what)
+        before, begin, rest = text.partition(mark)
+        _, end, after = rest.partition(END)
+        if not begin or not end:
+            raise SystemExit(f"{path} has no place for: {mark}")
+        text = f"{before}{begin}\n{table()}\n{END}{after}"
+    return text
 
 
 def main(arguments: list[str]) -> int:
     """Write or check; return the exit code."""
     stale = 0
-    for path in PAGES:
+    for path in PLACES:
         text = path.read_text()
         wanted = page(path, text)
         if text == wanted:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import re
 import subprocess
@@ -21,6 +22,17 @@ _CHECKOUT: Final = Path(__file__).parents[3]
 _PACKAGES: Final = frozenset({"libssl-dev", "libxnnpack-dev", "optee-os"})
 
 
+def host() -> dict[str, str]:
+    """Describe this machine, for figures by the clock on the wall."""
+    return {
+        "date": _today(),
+        "host_cpu": _host_cpu(),
+        "host_cores": str(os.cpu_count()),
+        "host_linux": platform.release(),
+        "commit": _commit(),
+    }
+
+
 def describe(board: BoardInfo, seen: Mapping[str, Any]) -> dict[str, str]:
     """Name the versions of everything that a figure may depend on.
 
@@ -32,7 +44,7 @@ def describe(board: BoardInfo, seen: Mapping[str, Any]) -> dict[str, str]:
     device = seen.get("device") or {}
     versions = seen.get("versions") or {}
     environment = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": _today(),
         "clock": "guest instructions (QEMU -icount shift=0, one core)",
         "qemu": _first_line("qemu-system-aarch64", "--version"),
         "cpu": "cortex-a76, emulated",
@@ -61,6 +73,10 @@ def package_versions(folder: Path) -> dict[str, str]:
             if package["package"] in _PACKAGES:
                 found[f"package_{package['package']}"] = package["version"]
     return dict(sorted(found.items()))
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def _kernel_set() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,14 +18,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnx.external_data_helper
 import onnx.numpy_helper
 import onnxruntime
 
+from undercroft._import import graph_check, model_file
 from undercroft.errors import ModelError, NotAModelError, UnsupportedModelError
 from undercroft.tensor import TensorInfo
 
-__all__ = ["Node", "Source", "load", "operator_problem", "read"]
+__all__ = ["Node", "Source", "load", "operator_problem"]
 
 InputShapes = Mapping[str, Sequence[int]]
 
@@ -122,57 +122,14 @@ def load(
             folded.
         ModelError: `input_shapes` does not go with the model.
     """
-    proto = read(model)
+    file = model_file.read(model)
+    proto, held = file.proto, file.held
     _check(proto, supported)
     shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
-    _fix_shapes(proto, shapes)
+    _fix_shapes(proto, shapes, held)
     # Before folding: onnxruntime replaces types that its kernels do not have.
-    problems = _type_problems(proto)
-    return _source(_infer(_fold(proto, supported)), problems)
-
-
-def read(model: str | os.PathLike[str] | onnx.ModelProto) -> onnx.ModelProto:
-    """Parse a model, external data included; the caller's copy is not touched."""
-    if isinstance(model, onnx.ModelProto):
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        if _external(copy):
-            raise NotAModelError(
-                "the model in memory refers to external data",
-                hint="pass the path of the .onnx file, or load the data first with "
-                "onnx.load_external_data_for_model",
-            )
-        return copy
-    path = Path(model)
-    try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)
-    except OSError as error:
-        raise NotAModelError(f"cannot read {path}: {error.strerror}") from error
-    # Protocol buffers have a class of their own for every way to be damaged.
-    except Exception as error:
-        raise NotAModelError(
-            f"{path} is not an ONNX model, or is damaged",
-            hint="export the network to ONNX first",
-        ) from error
-    if _external(proto):
-        try:
-            onnx.external_data_helper.load_external_data_for_model(
-                proto, str(path.parent)
-            )
-        except Exception as error:
-            raise NotAModelError(
-                f"the external data of {path} cannot be read: {_line(error)}",
-                hint="keep the data files beside the .onnx file, with the names "
-                "that they had when it was exported",
-            ) from error
-    return proto
-
-
-def _external(proto: onnx.ModelProto) -> bool:
-    return any(
-        onnx.external_data_helper.uses_external_data(tensor)
-        for tensor in proto.graph.initializer
-    )
+    problems = _type_problems(proto, held)
+    return _source(_infer(_fold(proto, supported)), problems, held)
 
 
 def _check_names(proto: onnx.ModelProto) -> None:
@@ -200,6 +157,7 @@ def _check(proto: onnx.ModelProto, supported: frozenset[str]) -> None:
     ]
     if unknown:
         raise UnsupportedModelError(_unsupported(proto, supported, unknown))
+    graph_check.check_links(proto)
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
@@ -229,14 +187,18 @@ def _unsupported(
     return problems
 
 
-def _true_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+def _true_inputs(
+    proto: onnx.ModelProto, held: Collection[str] = ()
+) -> list[onnx.ValueInfoProto]:
     # Until ONNX IR 4 initializers had to be listed among the inputs as well.
-    initialized = {tensor.name for tensor in proto.graph.initializer}
-    return [value for value in proto.graph.input if value.name not in initialized]
+    known = {tensor.name for tensor in proto.graph.initializer}.union(held)
+    return [value for value in proto.graph.input if value.name not in known]
 
 
-def _fix_shapes(proto: onnx.ModelProto, given: dict[str, tuple[int, ...]]) -> None:
-    inputs = _true_inputs(proto)
+def _fix_shapes(
+    proto: onnx.ModelProto, given: dict[str, tuple[int, ...]], held: Collection[str]
+) -> None:
+    inputs = _true_inputs(proto, held)
     known = [value.name for value in inputs]
     for name in given:
         if name not in known:
@@ -323,11 +285,15 @@ def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
-def _source(proto: onnx.ModelProto, type_problems: list[str]) -> Source:
+def _source(
+    proto: onnx.ModelProto,
+    type_problems: list[str],
+    held: Mapping[str, npt.NDArray[Any]],
+) -> Source:
     constants = {
         tensor.name: onnx.numpy_helper.to_array(tensor)
         for tensor in proto.graph.initializer
-    }
+    } | dict(held)
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, str] = {}
     for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
@@ -350,7 +316,7 @@ def _source(proto: onnx.ModelProto, type_problems: list[str]) -> Source:
         nodes=tuple(_needed(_nodes(proto), proto)),
         constants=constants,
         shapes=shapes,
-        inputs=infos(_true_inputs(proto)),
+        inputs=infos(_true_inputs(proto, held)),
         outputs=infos(list(proto.graph.output)),
         type_problems=tuple(type_problems),
     )
@@ -367,16 +333,17 @@ def _needed(nodes: list[Node], proto: onnx.ModelProto) -> list[Node]:
     return kept[::-1]
 
 
-def _type_problems(proto: onnx.ModelProto) -> list[str]:
+def _type_problems(proto: onnx.ModelProto, held: Collection[str]) -> list[str]:
     """Name every value that depends on an input and is not float32."""
     inferred = _infer(proto)
+    graph_check.check_sizes(inferred, held)
     types = {
         value.name: _dtype(value.type.tensor_type.elem_type)
         for value in (*inferred.graph.value_info, *inferred.graph.output)
     }
     problems = []
     computed = set()
-    for value in _true_inputs(proto):
+    for value in _true_inputs(proto, held):
         dtype = _dtype(value.type.tensor_type.elem_type)
         computed.add(value.name)
         if dtype != "float32":
