@@ -6,6 +6,7 @@
 #ifndef UC_KERNELS_NEON_H
 #define UC_KERNELS_NEON_H
 
+#include "binary.h"
 #include "gemv_neon.h"
 #include "xnnpack.h"
 
@@ -17,10 +18,6 @@ uc_maxpool_fn UC_XNN(maxpool_minmax_ukernel_9p8x__neon_c4);
 uc_avgpool_fn UC_XNN(pavgpool_minmax_ukernel_9x__neon_c4);
 uc_avgpool_multipass_fn UC_XNN(pavgpool_minmax_ukernel_9p8x__neon_c4);
 uc_column_sum_fn UC_XNN(rdsum_ukernel_7p7x__neon_c16);
-UC_XNN_BINARY(add, add, neon_u8);
-UC_XNN_BINARY(sub, rsub, neon_u8);
-UC_XNN_BINARY(mul, mul, neon_u8);
-UC_XNN_BINARY(div, rdiv, aarch64_neon_u8);
 uc_vclamp_fn UC_XNN(vclamp_ukernel__neon_u16);
 uc_scale_bias_fn UC_XNN(vmulcaddc_minmax_ukernel_c4__neonfma_2x);
 uc_vunary_fn UC_XNN(vhswish_ukernel__neon_u16);
@@ -40,11 +37,7 @@ uc_transpose_fn xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128;
 	.maxpool = UC_XNN(maxpool_minmax_ukernel_9p8x__neon_c4),               \
 	.avgpool = UC_XNN(pavgpool_minmax_ukernel_9x__neon_c4),                \
 	.avgpool_multipass = UC_XNN(pavgpool_minmax_ukernel_9p8x__neon_c4),    \
-	.column_sum = UC_XNN(rdsum_ukernel_7p7x__neon_c16),                    \
-	.add = UC_BINARY_ROW(add, add, neon_u8),                               \
-	.sub = UC_BINARY_ROW(sub, rsub, neon_u8),                              \
-	.mul = UC_BINARY_ROW(mul, mul, neon_u8),                               \
-	.div = UC_BINARY_ROW(div, rdiv, aarch64_neon_u8),                      \
+	.column_sum = UC_XNN(rdsum_ukernel_7p7x__neon_c16), UC_BINARY_KERNELS, \
 	.clamp = UC_XNN(vclamp_ukernel__neon_u16),                             \
 	.scale_bias = UC_XNN(vmulcaddc_minmax_ukernel_c4__neonfma_2x),         \
 	.hard_swish = UC_XNN(vhswish_ukernel__neon_u16),                       \

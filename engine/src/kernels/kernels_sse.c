@@ -3,6 +3,7 @@
  * x86-64: for the engine on the host. SSE is the only set of the library with
  * NR = 8 panels, so that the host reads the very bytes that a device reads.
  */
+#include "binary.h"
 #include "xnnpack.h"
 
 UC_XNN_GEMM(4x8__sse_load1);
@@ -17,10 +18,6 @@ uc_maxpool_fn UC_XNN(maxpool_minmax_ukernel_9p8x__sse_c4);
 uc_avgpool_fn UC_XNN(pavgpool_minmax_ukernel_9x__sse_c4);
 uc_avgpool_multipass_fn UC_XNN(pavgpool_minmax_ukernel_9p8x__sse_c4);
 uc_column_sum_fn UC_XNN(rdsum_ukernel_7p7x__sse_c16);
-UC_XNN_BINARY(add, add, sse_u8);
-UC_XNN_BINARY(sub, rsub, sse_u8);
-UC_XNN_BINARY(mul, mul, sse_u8);
-UC_XNN_BINARY(div, rdiv, sse_u8);
 uc_vclamp_fn UC_XNN(vclamp_ukernel__sse_u8);
 uc_scale_bias_fn UC_XNN(vmulcaddc_minmax_ukernel_c4__sse_2x);
 uc_vunary_fn UC_XNN(vhswish_ukernel__sse_u8);
@@ -55,10 +52,7 @@ const struct uc_kernels uc_kernels = {
 	.avgpool = UC_XNN(pavgpool_minmax_ukernel_9x__sse_c4),
 	.avgpool_multipass = UC_XNN(pavgpool_minmax_ukernel_9p8x__sse_c4),
 	.column_sum = UC_XNN(rdsum_ukernel_7p7x__sse_c16),
-	.add = UC_BINARY_ROW(add, add, sse_u8),
-	.sub = UC_BINARY_ROW(sub, rsub, sse_u8),
-	.mul = UC_BINARY_ROW(mul, mul, sse_u8),
-	.div = UC_BINARY_ROW(div, rdiv, sse_u8),
+	UC_BINARY_KERNELS,
 	.clamp = UC_XNN(vclamp_ukernel__sse_u8),
 	.scale_bias = UC_XNN(vmulcaddc_minmax_ukernel_c4__sse_2x),
 	.hard_swish = UC_XNN(vhswish_ukernel__sse_u8),

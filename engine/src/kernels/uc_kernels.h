@@ -99,7 +99,7 @@ typedef void uc_column_sum_fn(size_t rows, size_t channels, const float *input,
 			      float *out, const float *scale);
 
 typedef void uc_vbinary_fn(size_t bytes, const float *x, const float *y,
-			   float *out, const void *unused);
+			   float *out, const struct uc_minmax *act);
 typedef void uc_vunary_fn(size_t bytes, const float *x, float *out,
 			  const void *unused);
 typedef void uc_vclamp_fn(size_t bytes, const float *x, float *out,

@@ -42,6 +42,20 @@ UC_VEC_INLINE uc_vec uc_vec_all(float x)
 	return vdupq_n_f32(x);
 }
 
+/* The first 1 to 3 floats. */
+UC_VEC_INLINE void uc_vec_store_some(float *p, uc_vec x, size_t count)
+{
+	float32x2_t pair = vget_low_f32(x);
+
+	if (count & 2) {
+		vst1_f32(p, pair);
+		pair = vget_high_f32(x);
+		p += 2;
+	}
+	if (count & 1)
+		vst1_lane_f32(p, pair, 0);
+}
+
 /* NaN where x is, as the other kernels have it. */
 UC_VEC_INLINE uc_vec uc_vec_clamp(uc_vec x, uc_vec min, uc_vec max)
 {
@@ -83,6 +97,17 @@ UC_VEC_INLINE void uc_vec_store(float *p, uc_vec x)
 UC_VEC_INLINE uc_vec uc_vec_all(float x)
 {
 	return _mm_set1_ps(x);
+}
+
+UC_VEC_INLINE void uc_vec_store_some(float *p, uc_vec x, size_t count)
+{
+	if (count & 2) {
+		_mm_storel_pi((__m64 *)(void *)p, x);
+		x = _mm_movehl_ps(x, x);
+		p += 2;
+	}
+	if (count & 1)
+		_mm_store_ss(p, x);
 }
 
 /* The operand that is returned when one is NaN is the second: x. */

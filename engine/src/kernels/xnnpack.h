@@ -14,17 +14,4 @@
 #define UC_XNN_IGEMM(name) uc_igemm_fn UC_XNN(igemm_minmax_ukernel_##name)
 #define UC_XNN_DWCONV(name) uc_dwconv_fn UC_XNN(dwconv_minmax_ukernel_##name)
 
-/* A binary operator whose swapped form needs a kernel of its own. */
-#define UC_XNN_BINARY(op, rop, isa)                                            \
-	uc_vbinary_fn xnn_f32_v##op##_ukernel__##isa;                          \
-	uc_vbinary_fn xnn_f32_v##op##c_ukernel__##isa;                         \
-	uc_vbinary_fn xnn_f32_v##rop##c_ukernel__##isa
-
-#define UC_BINARY_ROW(op, rop, isa)                                            \
-	{                                                                      \
-		.vector = xnn_f32_v##op##_ukernel__##isa,                      \
-		.scalar = xnn_f32_v##op##c_ukernel__##isa,                     \
-		.reversed_scalar = xnn_f32_v##rop##c_ukernel__##isa,           \
-	}
-
 #endif /* UC_XNNPACK_H */

@@ -7,7 +7,6 @@
 #include "uc_ops.h"
 
 #define AXES 4
-#define CHUNK 4096 /* floats, so that a fused clamp finds them in cache */
 #define PATTERN 96 /* floats; a short row is repeated to fill so many */
 
 struct axis {
@@ -19,7 +18,7 @@ struct axis {
 
 struct binary {
 	const struct uc_binary_kernel *kernel;
-	const struct uc_op *op;
+	struct uc_minmax act;
 	struct axis axes[AXES]; /* the innermost first */
 };
 
@@ -88,29 +87,17 @@ static void merge_axes(struct binary *bin, const struct uc_tensor *x,
 	}
 }
 
-static void run_chunk(const struct binary *bin, size_t count, const float *x,
-		      const float *y, float *out)
+static void run_row(const struct binary *bin, size_t count, const float *x,
+		    const float *y, float *out)
 {
 	size_t bytes = count * sizeof(float);
 
 	if (!bin->axes[0].y_stride)
-		bin->kernel->scalar(bytes, x, y, out, NULL);
+		bin->kernel->scalar(bytes, x, y, out, &bin->act);
 	else if (!bin->axes[0].x_stride)
-		bin->kernel->reversed_scalar(bytes, y, x, out, NULL);
+		bin->kernel->reversed_scalar(bytes, y, x, out, &bin->act);
 	else
-		bin->kernel->vector(bytes, x, y, out, NULL);
-	uc_op_apply_act(bin->op, out, count);
-}
-
-static void run_row(const struct binary *bin, size_t count, const float *x,
-		    const float *y, float *out)
-{
-	size_t chunk = uc_op_has_act(bin->op) ? CHUNK : count;
-
-	for (size_t i = 0; i < count; i += chunk)
-		run_chunk(bin, count - i < chunk ? count - i : chunk,
-			  x + i * bin->axes[0].x_stride,
-			  y + i * bin->axes[0].y_stride, out + i);
+		bin->kernel->vector(bytes, x, y, out, &bin->act);
 }
 
 static void fill_pattern(float *pattern, const float *row, size_t size,
@@ -145,9 +132,9 @@ static bool run_short_rows(const struct binary *bin, const float *x,
 		size_t count = total - i < step ? total - i : step;
 
 		if (x_repeats)
-			run_chunk(bin, count, pattern, y + i, out + i);
+			run_row(bin, count, pattern, y + i, out + i);
 		else
-			run_chunk(bin, count, x + i, pattern, out + i);
+			run_row(bin, count, x + i, pattern, out + i);
 	}
 	return true;
 }
@@ -194,7 +181,7 @@ static void binary_run(const struct uc_op_step *step,
 	bool is_scalar = op->flags & UC_OP_FLAG_SCALAR_OPERAND;
 	const struct uc_tensor *b = is_scalar ? &scalar : step->s.b;
 	const float *b_data = is_scalar ? &op->alpha : step->b;
-	struct binary bin = {.kernel = kernel, .op = op};
+	struct binary bin = {.kernel = kernel, .act = uc_op_act(op)};
 
 	if (op->flags & UC_OP_FLAG_REVERSED) {
 		merge_axes(&bin, b, step->s.a, step->s.out);

@@ -13,6 +13,7 @@ static void softmax_run(const struct uc_op_step *step)
 	size_t rows = uc_op_rows(step->s.a);
 	size_t channels = step->s.a->c;
 	size_t bytes = channels * sizeof(float);
+	struct uc_minmax act = uc_op_act(step->s.op);
 
 	for (size_t i = 0; i < rows; i++) {
 		const float *x = step->a + i * step->s.a->stride_w;
@@ -24,9 +25,8 @@ static void softmax_run(const struct uc_op_step *step)
 		uc_kernels.max(bytes, x, &max, NULL);
 		uc_kernels.exp(bytes, x, &max, out, &sum, NULL);
 		scale = 1.0f / sum;
-		uc_kernels.mul.scalar(bytes, out, &scale, out, NULL);
+		uc_kernels.mul.scalar(bytes, out, &scale, out, &act);
 	}
-	uc_op_apply_act_to(step->s.op, step->s.out, step->out);
 }
 
 const struct uc_op_type uc_op_softmax = {
