@@ -178,7 +178,7 @@ def build_plugin() -> Path:
 def count_instructions(variant: str, layer: Layer) -> int:
     """Count what one run of the operator executes, from call to return."""
     emulator = (*VARIANTS[variant].command, "-plugin", str(build_plugin()))
-    runner = Runner(VARIANTS[variant], prefix=emulator)
+    runner = Runner(VARIANTS[variant], prefix=emulator, views=False)
     op = layer.op
     inputs = [
         None if dims is None else np.ones(dims, np.float32) for dims in (op.a, op.b)

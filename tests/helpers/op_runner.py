@@ -21,6 +21,7 @@ import numpy.typing as npt
 from undercroft import _spec as spec
 from undercroft._build import BUILD, ROOT
 from undercroft._debian import packages_dir
+from undercroft._format.ops import OPS, Views
 from undercroft._host import require_tools
 
 Array = npt.NDArray[np.float32]
@@ -30,8 +31,11 @@ INF = float("inf")
 CHECK_ONLY, SEPARATE, OVER_A, OVER_B = range(4)
 
 _MAGIC = 0x5550434F
-_REQUEST = struct.Struct("<4I12I2I4f10II4I4I")
+_REQUEST = struct.Struct("<4I12I2I4f10II4I6I")
 _ANSWER = struct.Struct("<5Q")
+# Gaps along axes (bits of runner.c: 1 c, 2 h, 4 w, 8 n), and what an operator
+# must support to have them: channels alone leave pixels evenly spaced.
+_GAPS = {1: Views.EVEN, 2: Views.ANY, 4: Views.ANY, 15: Views.ANY}
 _REFUSED, _DONE, _BAD_WEIGHTS, _WROTE_OUTSIDE = range(4)
 
 
@@ -145,8 +149,18 @@ class RefusedError(Exception):
 class Runner:
     """One build of the operators, in a process of its own."""
 
-    def __init__(self, variant: Variant, *, prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self, variant: Variant, *, prefix: Sequence[str] = (), views: bool = True
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            variant: Which build.
+            prefix: What runs the runner, instead of the variant's emulator.
+            views: Whether `run` also compares with operands that have gaps.
+        """
         self.variant = variant
+        self._views = views
         binary = build_runner(variant)
         self._command = [*prefix, *(() if prefix else variant.command), str(binary)]
         self._process: subprocess.Popen[bytes] | None = None
@@ -204,10 +218,58 @@ class Runner:
             assert data is None or data.size == np.prod(dims)
         if steps is None:
             steps = [self.check(op).panel_count] if weights else []
+        if self._views and mode == SEPARATE:
+            self._compare_views(op, a, b, weights, steps)
+        return self._run(op, a, b, weights, steps, mode=mode, repeat=repeat)
+
+    def _compare_views(
+        self,
+        op: Op,
+        a: Array | None,
+        b: Array | None,
+        weights: bytes,
+        steps: Sequence[int],
+    ) -> None:
+        """Run the operator on views as well, where it says that it can.
+
+        Raises:
+            OpError: Another result than without gaps, or a write into a gap.
+        """
+        rules = OPS[spec.Op(op.code)]
+        if op.a is None or (rules.code is spec.Op.CLAMP and op.a != op.out):
+            return
+        plain: Array | None = None
+        for axes, needed in _GAPS.items():
+            gaps = axes if rules.input_views >= needed else 0
+            out_gaps = axes if rules.output_views >= needed else 0
+            if not gaps | out_gaps:
+                continue
+            if plain is None:
+                plain = self._run(op, a, b, weights, steps)
+            got = self._run(op, a, b, weights, steps, gaps=(gaps, out_gaps))
+            if not np.isfinite(plain).all():
+                continue
+            # Means of rows are added up in another order.
+            largest = float(np.abs(plain).max(initial=0))
+            if not np.allclose(got, plain, rtol=0, atol=1e-6 * largest):
+                raise OpError(f"another result with gaps {gaps}, {out_gaps}: {op}")
+
+    def _run(
+        self,
+        op: Op,
+        a: Array | None,
+        b: Array | None,
+        weights: bytes,
+        steps: Sequence[int],
+        *,
+        mode: int = SEPARATE,
+        repeat: int = 1,
+        gaps: tuple[int, int] = (0, 0),
+    ) -> Array:
         data = [np.asarray(steps, "<u4").tobytes()]
         data += [np.asarray(x, "<f4").tobytes() for x in (a, b) if x is not None]
         data.append(weights)
-        _, out = self._ask(op, mode, steps, data, len(weights), repeat)
+        _, out = self._ask(op, mode, steps, data, len(weights), repeat, gaps)
         return np.frombuffer(out, np.float32).reshape(op.out)
 
     def _ask(
@@ -218,6 +280,7 @@ class Runner:
         data: list[bytes],
         weights_bytes: int,
         repeat: int = 1,
+        gaps: tuple[int, int] = (0, 0),
     ) -> tuple[Sizes, bytes]:
         head = _REQUEST.pack(
             _MAGIC,
@@ -242,6 +305,7 @@ class Runner:
             weights_bytes,
             len(steps),
             repeat,
+            *gaps,
         )
         answer, *sizes, out_bytes = _ANSWER.unpack(
             self._exchange(head + b"".join(data), _ANSWER.size)

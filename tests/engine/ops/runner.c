@@ -22,6 +22,9 @@
 /* Space before a buffer that is checked as well. */
 #define MARGIN 4096
 
+/* Along which axes an operand is a view with gaps; bits of a request. */
+enum gap { GAP_C = 1, GAP_H = 2, GAP_W = 4, GAP_N = 8 };
+
 enum answer { REFUSED = 0, DONE = 1, BAD_WEIGHTS = 2, WROTE_OUTSIDE = 3 };
 enum mode { CHECK_ONLY = 0, SEPARATE = 1, OVER_A = 2, OVER_B = 3 };
 
@@ -39,6 +42,7 @@ struct request {
 	uint32_t weights_bytes;
 	uint32_t step_count;
 	uint32_t repeat;
+	uint32_t gaps, out_gaps;
 };
 
 struct answer_head {
@@ -111,7 +115,8 @@ static void free_buffers(void)
 	}
 }
 
-static struct uc_tensor tensor_of(const uint32_t dims[4])
+/* With gaps, a box of a root that is larger on both sides. */
+static struct uc_tensor tensor_of(const uint32_t dims[4], uint32_t gaps)
 {
 	struct uc_tensor t = {
 		.n = dims[0],
@@ -122,9 +127,82 @@ static struct uc_tensor tensor_of(const uint32_t dims[4])
 	};
 
 	t.bytes = (uint64_t)t.n * t.h * t.w * t.c * 4;
-	t.parent = UC_NO_TENSOR;
+	t.parent = gaps ? 0 : UC_NO_TENSOR;
 	uc_tensor_set_dense(&t);
+	if (!gaps)
+		return t;
+	t.origin[0] = gaps & GAP_N ? 1 : 0;
+	t.origin[1] = gaps & GAP_H ? 2 : 0;
+	t.origin[2] = gaps & GAP_W ? 1 : 0;
+	t.origin[3] = gaps & GAP_C ? 5 : 0;
+	t.stride_w = t.c + 2 * t.origin[3];
+	t.stride_h = (t.w + 2 * t.origin[2]) * t.stride_w;
+	t.stride_n = (t.h + 2 * t.origin[1]) * t.stride_h;
 	return t;
+}
+
+static size_t root_bytes(const struct uc_tensor *t)
+{
+	return 4 * (size_t)((t->n + 2 * t->origin[0]) * t->stride_n);
+}
+
+static float *first_of(const struct uc_tensor *t, const struct buffer *root)
+{
+	float *data = (float *)(void *)root->data;
+
+	return data + t->origin[0] * t->stride_n + t->origin[1] * t->stride_h +
+	       t->origin[2] * t->stride_w + t->origin[3];
+}
+
+enum move { INTO_BOX, OUT_OF_BOX };
+
+/* Between a tensor in its root and its elements without gaps. */
+static void move_box(const struct uc_tensor *t, const struct buffer *root,
+		     uint8_t *dense, enum move move)
+{
+	float *first = first_of(t, root);
+	size_t run = 4 * (size_t)t->c;
+
+	for (uint64_t i = 0; i < (uint64_t)t->n * t->h * t->w; i++) {
+		float *pixel = first + i / t->w / t->h * t->stride_n +
+			       i / t->w % t->h * t->stride_h +
+			       i % t->w * t->stride_w;
+
+		memcpy(move == INTO_BOX ? (uint8_t *)pixel : dense + i * run,
+		       move == INTO_BOX ? dense + i * run : (uint8_t *)pixel,
+		       run);
+	}
+}
+
+/* The root of an operand that is read, with what came in the request. */
+static struct buffer *read_operand(const struct uc_tensor *t)
+{
+	struct buffer *root = make_buffer(root_bytes(t));
+	uint8_t *dense = malloc(t->bytes + 1);
+
+	if (!dense)
+		die("no memory");
+	read_all(dense, t->bytes);
+	move_box(t, root, dense, INTO_BOX);
+	free(dense);
+	return root;
+}
+
+/* What lies in a root between the elements of a box is garbage still. */
+static bool gaps_are_untouched(const struct uc_tensor *t,
+			       const struct buffer *root)
+{
+	uint8_t *dense = malloc(t->bytes + 1);
+	bool ok = true;
+
+	if (!dense)
+		die("no memory");
+	memset(dense, GARBAGE, t->bytes);
+	move_box(t, root, dense, INTO_BOX);
+	for (size_t i = 0; i < root->len; i++)
+		ok = ok && root->data[i] == GARBAGE;
+	free(dense);
+	return ok;
 }
 
 static struct uc_op op_of(const struct request *rq)
@@ -198,9 +276,10 @@ static void answer(const struct answer_head *head, const uint8_t *out)
 static void serve(const struct request *rq)
 {
 	struct uc_op op = op_of(rq);
-	struct uc_tensor a = tensor_of(rq->a);
-	struct uc_tensor b = tensor_of(rq->b);
-	struct uc_tensor out = tensor_of(rq->out);
+	struct uc_tensor a = tensor_of(rq->a, rq->gaps);
+	struct uc_tensor b = tensor_of(rq->b, rq->gaps);
+	struct uc_tensor out = tensor_of(rq->out, rq->out_gaps);
+	uint8_t *answered = NULL;
 	struct uc_op_shapes shapes = {
 		.op = &op,
 		.a = rq->has_a ? &a : NULL,
@@ -233,19 +312,20 @@ static void serve(const struct request *rq)
 		return;
 	}
 	read_all(steps, rq->step_count * sizeof(*steps));
-	buf_a = make_buffer(rq->has_a ? a.bytes : 0);
-	read_all(buf_a->data, buf_a->len);
-	buf_b = make_buffer(rq->has_b ? b.bytes : 0);
-	read_all(buf_b->data, buf_b->len);
+	buf_a = rq->has_a ? read_operand(&a) : make_buffer(0);
+	buf_b = rq->has_b ? read_operand(&b) : make_buffer(0);
 	weights = make_buffer(rq->weights_bytes);
 	read_all(weights->data, weights->len);
 	scratch = make_buffer((head.scratch_bytes + 63) & ~63ULL);
 	out_buf = rq->mode == OVER_A   ? buf_a
 		  : rq->mode == OVER_B ? buf_b
-				       : make_buffer(out.bytes);
-	step.a = (const float *)(const void *)buf_a->data;
-	step.b = (const float *)(const void *)buf_b->data;
-	step.out = (float *)(void *)out_buf->data;
+				       : make_buffer(root_bytes(&out));
+	answered = malloc(out.bytes + 1);
+	if (!answered)
+		die("no memory");
+	step.a = rq->has_a ? first_of(&a, buf_a) : NULL;
+	step.b = rq->has_b ? first_of(&b, buf_b) : NULL;
+	step.out = first_of(&out, out_buf);
 	step.scratch = scratch->data;
 	if (head.panel_bytes * head.panel_count != rq->weights_bytes) {
 		head.answer = BAD_WEIGHTS;
@@ -262,8 +342,13 @@ static void serve(const struct request *rq)
 				head.answer = WROTE_OUTSIDE;
 		}
 	}
+	move_box(&out, out_buf, answered, OUT_OF_BOX);
+	if (rq->out_gaps && head.answer == DONE &&
+	    !gaps_are_untouched(&out, out_buf))
+		head.answer = WROTE_OUTSIDE;
 	head.out_bytes = head.answer == DONE ? out.bytes : 0;
-	answer(&head, out_buf->data);
+	answer(&head, answered);
+	free(answered);
 	free_buffers();
 	free(steps);
 }
