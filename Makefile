@@ -11,7 +11,7 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format gen check-gen engine ta board bench \
-	fuzz test-quick test-exhaustive clean lock
+	fuzz test-models test-quick test-exhaustive clean lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -90,6 +90,11 @@ test-exhaustive: $(STAMPS)/venv engine ## all 255 other values of each byte of h
 
 test-quick: $(STAMPS)/venv engine ## without the board
 	@$(BIN)/python -m pytest -m "not board and not slow and not exhaustive and not zoo"
+
+test-models: setup ## every known network in every budget, host and board; records results
+	@$(BIN)/python -m pytest -m zoo
+	@host=0; $(BIN)/python benchmarks/models.py --device host: || host=1; \
+		$(BIN)/python benchmarks/models.py --device board: && test $$host = 0
 
 fuzz: $(STAMPS)/venv ## fuzz the C parsers and the program checker, SECONDS each
 	@$(BIN)/python -m undercroft._build fuzz

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import platform
 import re
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from undercroft._board import BoardInfo
 
 _CHECKOUT: Final = Path(__file__).parents[3]
+_SOURCES: Final = ("src", "engine", "ta", "spec", "tests/models")
 _PACKAGES: Final = frozenset({"libssl-dev", "libxnnpack-dev", "optee-os"})
 
 
@@ -31,6 +33,16 @@ def host() -> dict[str, str]:
         "host_linux": platform.release(),
         "commit": _commit(),
     }
+
+
+def fingerprint() -> str:
+    """Name the state of the sources that results depend on, changes included."""
+    try:
+        trees = [_git("rev-parse", f"HEAD:{folder}") for folder in _SOURCES]
+        changed = _git("diff", "HEAD", "--", *_SOURCES)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return hashlib.sha256("\n".join([*trees, changed]).encode()).hexdigest()[:16]
 
 
 def describe(board: BoardInfo, seen: Mapping[str, Any]) -> dict[str, str]:
