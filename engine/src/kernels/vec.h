@@ -19,8 +19,17 @@
 #include <xmmintrin.h>
 #endif
 
+#include "../guard.h"
+
+#ifdef UC_GUARDED
+/* A sanitizer checks every access of what was written out: minutes of
+ * compiling, and nothing that the loops do not show. */
+#define UC_VEC_INLINE static inline
+#define UC_VEC_UNROLL
+#else
 #define UC_VEC_INLINE static inline __attribute__((always_inline))
 #define UC_VEC_UNROLL _Pragma("GCC unroll 32")
+#endif
 #define UC_VEC_FLOATS 4
 
 #if defined(__aarch64__)
