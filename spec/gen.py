@@ -68,6 +68,9 @@ ENUMS = [
     ("commands", "CMD_", "Command"),
     ("states", "STATE_", "State"),
     ("schemes", "SCHEME_", "Scheme"),
+    ("unary_functions", "UNARY_", "UnaryFunction"),
+    ("reduce_functions", "REDUCE_", "ReduceFunction"),
+    ("normalize_functions", "NORMALIZE_", "NormalizeFunction"),
 ]
 
 

@@ -37,7 +37,11 @@ struct uc_op_step {
 
 struct uc_op_type {
 	uint16_t code;
-	bool elementwise; /* out may lie exactly over a (or b) */
+	bool elementwise;   /* out may lie exactly over a (or b) */
+	bool has_functions; /* the record says which; check refuses others */
+	bool no_input;
+	bool second_input; /* but with UC_OP_FLAG_SCALAR_OPERAND */
+	uint16_t flags;	   /* UC_OP_FLAG_* that its record may have */
 	bool (*check)(const struct uc_op_shapes *s);
 	/* Weights the op must have: panel size and count; both 0 for none. */
 	void (*panels)(const struct uc_op_shapes *s, uint64_t *panel_bytes,

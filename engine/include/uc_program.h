@@ -53,6 +53,7 @@ struct uc_op {
 	uint16_t
 		weights; /* UC_NO_TENSOR, or the tensor that holds the panels */
 	uint32_t spill_page; /* SPILL, FILL: the first page of the slot */
+	uint8_t function;    /* of those that have several, else 0 */
 };
 
 struct uc_program {

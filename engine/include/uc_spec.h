@@ -76,11 +76,57 @@
 #define UC_OP_HARD_SWISH 16U
 #define UC_OP_SPILL 17U
 #define UC_OP_FILL 18U
+#define UC_OP_UNARY 24U
+#define UC_OP_REDUCE 25U
+#define UC_OP_NORMALIZE 26U
+#define UC_OP_LOCAL_RESPONSE_NORM 27U
+#define UC_OP_MATRIX_MULTIPLY 28U
+#define UC_OP_MINIMUM 29U
+#define UC_OP_MAXIMUM 30U
+#define UC_OP_PRELU 31U
+#define UC_OP_POWER 32U
+#define UC_OP_ARG_MAX 33U
 
 /* [op_flags] */
 #define UC_OP_FLAG_SCALAR_OPERAND 1U
 #define UC_OP_FLAG_COUNT_INCLUDE_PAD 2U
 #define UC_OP_FLAG_REVERSED 4U
+#define UC_OP_FLAG_TRANSPOSED 128U
+
+/* [unary_functions] */
+#define UC_UNARY_ABS 1U
+#define UC_UNARY_NEGATE 2U
+#define UC_UNARY_SQUARE 3U
+#define UC_UNARY_SQUARE_ROOT 4U
+#define UC_UNARY_RECIPROCAL 5U
+#define UC_UNARY_RECIPROCAL_SQUARE_ROOT 6U
+#define UC_UNARY_FLOOR 7U
+#define UC_UNARY_CEIL 8U
+#define UC_UNARY_ROUND 9U
+#define UC_UNARY_EXP 10U
+#define UC_UNARY_LOG 11U
+#define UC_UNARY_POWER 12U
+#define UC_UNARY_ERF 13U
+#define UC_UNARY_SIGMOID 14U
+#define UC_UNARY_TANH 15U
+#define UC_UNARY_SILU 16U
+#define UC_UNARY_GELU 17U
+#define UC_UNARY_GELU_TANH 18U
+#define UC_UNARY_MISH 19U
+#define UC_UNARY_SOFTPLUS 20U
+#define UC_UNARY_LEAKY_RELU 21U
+#define UC_UNARY_ELU 22U
+
+/* [reduce_functions] */
+#define UC_REDUCE_SUM 1U
+#define UC_REDUCE_MEAN 2U
+#define UC_REDUCE_MAX 3U
+#define UC_REDUCE_MIN 4U
+#define UC_REDUCE_SUM_OF_SQUARES 5U
+
+/* [normalize_functions] */
+#define UC_NORMALIZE_ROWS 1U
+#define UC_NORMALIZE_CHANNELS 2U
 
 /* [schemes] */
 #define UC_SCHEME_NONE 0U

@@ -16,10 +16,6 @@
 #include "program_check.h"
 #include "uc_op.h"
 
-#define KNOWN_FLAGS                                                            \
-	(UC_OP_FLAG_SCALAR_OPERAND | UC_OP_FLAG_COUNT_INCLUDE_PAD |            \
-	 UC_OP_FLAG_REVERSED)
-
 struct check {
 	const struct uc_program *program;
 	const struct uc_program_limits *limits;
@@ -210,18 +206,20 @@ static bool check_tensor(const struct check *check, uint32_t index)
 
 /* ---- 4. operators ---- */
 
-static bool is_binary(const struct uc_op *op)
+static bool is_binary(const struct uc_op_type *type, const struct uc_op *op)
 {
-	return op->code >= UC_OP_ADD && op->code <= UC_OP_DIV &&
+	return type->second_input &&
 	       (op->flags & UC_OP_FLAG_SCALAR_OPERAND) == 0;
 }
 
-static bool check_attributes(const struct uc_op *op)
+static bool check_attributes(const struct uc_op_type *type,
+			     const struct uc_op *op)
 {
 	/* A comparison with a NaN is false. */
-	return (op->flags & ~KNOWN_FLAGS) == 0 && op->act_min <= op->act_max &&
-	       op->alpha == op->alpha && op->beta == op->beta &&
-	       op->kernel_h <= UC_MAX_KERNEL_SIZE &&
+	return (op->flags & ~type->flags) == 0 &&
+	       (type->has_functions || op->function == 0) &&
+	       op->act_min <= op->act_max && op->alpha == op->alpha &&
+	       op->beta == op->beta && op->kernel_h <= UC_MAX_KERNEL_SIZE &&
 	       op->kernel_w <= UC_MAX_KERNEL_SIZE &&
 	       op->stride_h <= UC_MAX_STRIDE && op->stride_w <= UC_MAX_STRIDE;
 }
@@ -318,10 +316,10 @@ static bool check_spill(struct check *check, uint32_t index,
 	struct uc_tensor tensor = {0};
 	struct uc_tensor spilled = {0};
 
-	if (op->flags != 0 || op->input_b != UC_NO_TENSOR ||
-	    op->weights != UC_NO_TENSOR || op->scheme != UC_SCHEME_NONE ||
-	    op->panel_count != 0 || op->resident_panels != 0 ||
-	    op->step_panels != 0 ||
+	if (op->flags != 0 || op->function != 0 ||
+	    op->input_b != UC_NO_TENSOR || op->weights != UC_NO_TENSOR ||
+	    op->scheme != UC_SCHEME_NONE || op->panel_count != 0 ||
+	    op->resident_panels != 0 || op->step_panels != 0 ||
 	    !uc_program_op_reserved_is_zero(program, index))
 		return false;
 	if (op->code == UC_OP_FILL) {
@@ -360,18 +358,18 @@ static enum uc_status check_op(struct check *check, uint32_t index)
 	type = uc_op_find(op.code);
 	if (!type)
 		return UC_ST_UNSUPPORTED_OP;
-	if (!check_attributes(&op) ||
+	if (!check_attributes(type, &op) ||
 	    !uc_program_op_reserved_is_zero(program, index))
 		return UC_ST_BAD_PROGRAM;
 
-	if (op.code != UC_OP_CONSTANT) {
+	if (!type->no_input) {
 		if (!uc_life_is_readable(program, index, op.input_a, &a))
 			return UC_ST_BAD_PROGRAM;
 		shapes.a = &a;
 	} else if (op.input_a != UC_NO_TENSOR || op.panel_bytes == 0) {
 		return UC_ST_BAD_PROGRAM;
 	}
-	if (is_binary(&op)) {
+	if (is_binary(type, &op)) {
 		if (!uc_life_is_readable(program, index, op.input_b, &b))
 			return UC_ST_BAD_PROGRAM;
 		shapes.b = &b;

@@ -79,11 +79,57 @@ OP_CONSTANT: Final[int] = 15
 OP_HARD_SWISH: Final[int] = 16
 OP_SPILL: Final[int] = 17
 OP_FILL: Final[int] = 18
+OP_UNARY: Final[int] = 24
+OP_REDUCE: Final[int] = 25
+OP_NORMALIZE: Final[int] = 26
+OP_LOCAL_RESPONSE_NORM: Final[int] = 27
+OP_MATRIX_MULTIPLY: Final[int] = 28
+OP_MINIMUM: Final[int] = 29
+OP_MAXIMUM: Final[int] = 30
+OP_PRELU: Final[int] = 31
+OP_POWER: Final[int] = 32
+OP_ARG_MAX: Final[int] = 33
 
 # [op_flags]
 OP_FLAG_SCALAR_OPERAND: Final[int] = 1
 OP_FLAG_COUNT_INCLUDE_PAD: Final[int] = 2
 OP_FLAG_REVERSED: Final[int] = 4
+OP_FLAG_TRANSPOSED: Final[int] = 128
+
+# [unary_functions]
+UNARY_ABS: Final[int] = 1
+UNARY_NEGATE: Final[int] = 2
+UNARY_SQUARE: Final[int] = 3
+UNARY_SQUARE_ROOT: Final[int] = 4
+UNARY_RECIPROCAL: Final[int] = 5
+UNARY_RECIPROCAL_SQUARE_ROOT: Final[int] = 6
+UNARY_FLOOR: Final[int] = 7
+UNARY_CEIL: Final[int] = 8
+UNARY_ROUND: Final[int] = 9
+UNARY_EXP: Final[int] = 10
+UNARY_LOG: Final[int] = 11
+UNARY_POWER: Final[int] = 12
+UNARY_ERF: Final[int] = 13
+UNARY_SIGMOID: Final[int] = 14
+UNARY_TANH: Final[int] = 15
+UNARY_SILU: Final[int] = 16
+UNARY_GELU: Final[int] = 17
+UNARY_GELU_TANH: Final[int] = 18
+UNARY_MISH: Final[int] = 19
+UNARY_SOFTPLUS: Final[int] = 20
+UNARY_LEAKY_RELU: Final[int] = 21
+UNARY_ELU: Final[int] = 22
+
+# [reduce_functions]
+REDUCE_SUM: Final[int] = 1
+REDUCE_MEAN: Final[int] = 2
+REDUCE_MAX: Final[int] = 3
+REDUCE_MIN: Final[int] = 4
+REDUCE_SUM_OF_SQUARES: Final[int] = 5
+
+# [normalize_functions]
+NORMALIZE_ROWS: Final[int] = 1
+NORMALIZE_CHANNELS: Final[int] = 2
 
 # [schemes]
 SCHEME_NONE: Final[int] = 0
@@ -149,6 +195,16 @@ class Op(IntEnum):
     HARD_SWISH = 16
     SPILL = 17
     FILL = 18
+    UNARY = 24
+    REDUCE = 25
+    NORMALIZE = 26
+    LOCAL_RESPONSE_NORM = 27
+    MATRIX_MULTIPLY = 28
+    MINIMUM = 29
+    MAXIMUM = 30
+    PRELU = 31
+    POWER = 32
+    ARG_MAX = 33
 
 
 class Command(IntEnum):
@@ -188,6 +244,50 @@ class Scheme(IntEnum):
     SUB_LAYER = 2
     RESIDENT = 3
     HELD = 4
+
+
+class UnaryFunction(IntEnum):
+    """[unary_functions] of the constants."""
+
+    ABS = 1
+    NEGATE = 2
+    SQUARE = 3
+    SQUARE_ROOT = 4
+    RECIPROCAL = 5
+    RECIPROCAL_SQUARE_ROOT = 6
+    FLOOR = 7
+    CEIL = 8
+    ROUND = 9
+    EXP = 10
+    LOG = 11
+    POWER = 12
+    ERF = 13
+    SIGMOID = 14
+    TANH = 15
+    SILU = 16
+    GELU = 17
+    GELU_TANH = 18
+    MISH = 19
+    SOFTPLUS = 20
+    LEAKY_RELU = 21
+    ELU = 22
+
+
+class ReduceFunction(IntEnum):
+    """[reduce_functions] of the constants."""
+
+    SUM = 1
+    MEAN = 2
+    MAX = 3
+    MIN = 4
+    SUM_OF_SQUARES = 5
+
+
+class NormalizeFunction(IntEnum):
+    """[normalize_functions] of the constants."""
+
+    ROWS = 1
+    CHANNELS = 2
 
 
 class Status(IntEnum):

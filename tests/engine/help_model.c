@@ -397,6 +397,7 @@ static void encode_op(const struct uc_op *op, uint8_t *to)
 		put(to + 84 + 2 * i, op->permutation[i], 2);
 	put(to + 92, op->weights, 2);
 	put(to + 96, op->spill_page, 4);
+	put(to + 95, op->function, 1);
 }
 
 static uint32_t page_count(const struct help_model *model)

@@ -34,6 +34,8 @@ static const uint16_t codes[] = {
 	UC_OP_SOFTMAX,
 	UC_OP_TRANSPOSE,
 	UC_OP_CONSTANT,
+	UC_OP_UNARY,
+	UC_OP_UNARY,
 };
 
 static uint32_t some_dim(struct fuzz_bytes *bytes)
@@ -286,6 +288,9 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 	op.act_max = fuzz_one_in(bytes, 3) ? 6.0f : made->act_max;
 	op.alpha = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
 	op.beta = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
+	if (uc_op_find(code)->has_functions)
+		op.function = 1 + fuzz_u8(bytes) % UC_UNARY_ELU;
+	op.flags &= uc_op_find(code)->flags;
 	*made = op;
 	/* An operator that cannot be has no plan: leave it out. */
 	const struct uc_op_shapes shapes = {
@@ -450,7 +455,7 @@ static const struct field op_fields[] = {
 	{0, 2},	 {2, 2},  {4, 2},  {6, 2},  {8, 2},  {10, 2}, {28, 2}, {30, 2},
 	{32, 2}, {34, 2}, {36, 2}, {38, 2}, {40, 2}, {42, 2}, {44, 2}, {46, 2},
 	{48, 4}, {52, 4}, {56, 4}, {60, 4}, {64, 8}, {72, 8}, {80, 4}, {84, 2},
-	{86, 2}, {88, 2}, {90, 2}, {92, 2}, {96, 4},
+	{86, 2}, {88, 2}, {90, 2}, {92, 2}, {95, 1}, {96, 4},
 };
 
 #define PICK(bytes, fields)                                                    \

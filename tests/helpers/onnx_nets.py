@@ -283,8 +283,12 @@ def random_inputs(case: Case, seed: int = 0) -> dict[str, Array]:
 @functools.cache
 def all_cases() -> tuple[Case, ...]:
     """Returns every case, in a fixed order."""
+    from helpers import onnx_nets_math
+
     cases = tuple(
-        build(name) for builders in _GROUPS for name, build in builders().items()
+        build(name)
+        for builders in (*_GROUPS, *onnx_nets_math.GROUPS)
+        for name, build in builders().items()
     )
     names = [case.name for case in cases]
     assert len(set(names)) == len(names), "two cases have the same name"
@@ -300,11 +304,13 @@ def case(name: str) -> Case:
 Build = Callable[[str], Case]
 
 
-def _simple(shape: Shape, body: Callable[[Net, str], str]) -> Build:
+def _simple(
+    shape: Shape, body: Callable[[Net, str], str], *, opset: int = OPSET
+) -> Build:
     """A network of one input and one output."""
 
     def build(name: str) -> Case:
-        net = Net(name)
+        net = Net(name, opset=opset)
         return net.case(body(net, net.input(*shape)))
 
     return build

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 Array = npt.NDArray[np.float32]
 
-_OPSET = 19
+_OPSET = 20
 
 
 def run_onnx(

@@ -31,7 +31,7 @@ INF = float("inf")
 CHECK_ONLY, SEPARATE, OVER_A, OVER_B = range(4)
 
 _MAGIC = 0x5550434F
-_REQUEST = struct.Struct("<4I12I2I4f10II4I6I")
+_REQUEST = struct.Struct("<4I12I2I4f10II4II6I")
 _ANSWER = struct.Struct("<5Q")
 # Gaps along axes (bits of runner.c: 1 c, 2 h, 4 w, 8 n), and what an operator
 # must support to have them: channels alone leave pixels evenly spaced.
@@ -57,6 +57,7 @@ class Op:
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
     permutation: tuple[int, int, int, int] = (0, 1, 2, 3)
+    function: int = 0
     panel_bytes: int = 0
 
 
@@ -301,6 +302,7 @@ class Runner:
             *op.pads,
             op.groups,
             *op.permutation,
+            op.function,
             op.panel_bytes,
             weights_bytes,
             len(steps),

@@ -12,6 +12,7 @@ wrong, the answer is wrong::
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from undercroft import _spec
 from undercroft._format.ops.convolution import depthwise_slots
 from undercroft._format.program import OpRecord, Program, TensorRecord, decode
-from undercroft._spec import Op
+from undercroft._spec import Op, UnaryFunction
 from undercroft.plan import Plan
 
 Array = npt.NDArray[np.float32]
@@ -218,6 +219,51 @@ def _hard_swish(op, a, b, shape, panels):
     return a * np.clip(a / np.float32(6) + np.float32(0.5), 0, 1)
 
 
+def _unary(op, a, b, shape, panels):
+    with np.errstate(all="ignore"):
+        wide = UNARY[UnaryFunction(op.function)](a.astype(np.float64), op.alpha)
+    return wide.astype(np.float32)
+
+
+def _erf(x):
+    return np.vectorize(math.erf, otypes=[np.float64])(x)
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def _gelu_tanh(x, _):
+    return x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+
+
+# Of x in double precision and alpha.
+UNARY = {
+    UnaryFunction.ABS: lambda x, _: np.abs(x),
+    UnaryFunction.NEGATE: lambda x, _: -x,
+    UnaryFunction.SQUARE: lambda x, _: x * x,
+    UnaryFunction.SQUARE_ROOT: lambda x, _: np.sqrt(x),
+    UnaryFunction.RECIPROCAL: lambda x, _: 1 / x,
+    UnaryFunction.RECIPROCAL_SQUARE_ROOT: lambda x, _: 1 / np.sqrt(x),
+    UnaryFunction.FLOOR: lambda x, _: np.floor(x),
+    UnaryFunction.CEIL: lambda x, _: np.ceil(x),
+    UnaryFunction.ROUND: lambda x, _: np.round(x),
+    UnaryFunction.EXP: lambda x, _: np.exp(x),
+    UnaryFunction.LOG: lambda x, _: np.log(x),
+    UnaryFunction.POWER: lambda x, alpha: x**alpha,
+    UnaryFunction.ERF: lambda x, _: _erf(x),
+    UnaryFunction.SIGMOID: lambda x, _: _sigmoid(x),
+    UnaryFunction.TANH: lambda x, _: np.tanh(x),
+    UnaryFunction.SILU: lambda x, _: x * _sigmoid(x),
+    UnaryFunction.GELU: lambda x, _: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
+    UnaryFunction.GELU_TANH: _gelu_tanh,
+    UnaryFunction.MISH: lambda x, _: x * np.tanh(np.logaddexp(0, x)),
+    UnaryFunction.SOFTPLUS: lambda x, _: np.logaddexp(0, x),
+    UnaryFunction.LEAKY_RELU: lambda x, alpha: np.where(x < 0, alpha * x, x),
+    UnaryFunction.ELU: lambda x, alpha: np.where(x < 0, alpha * np.expm1(x), x),
+}
+
+
 def _constant(op, a, b, shape, panels):
     size = int(np.prod(shape))
     assert not panels.reshape(-1)[size:].any(), "padding is not zero"
@@ -241,4 +287,5 @@ _COMPUTE = {
     Op.SOFTMAX: _softmax,
     Op.TRANSPOSE: lambda op, a, b, shape, panels: a.transpose(op.permutation),
     Op.CONSTANT: _constant,
+    Op.UNARY: _unary,
 }

@@ -21,6 +21,16 @@ uc_column_sum_fn UC_XNN(rdsum_ukernel_7p7x__neon_c16);
 uc_vclamp_fn UC_XNN(vclamp_ukernel__neon_u16);
 uc_scale_bias_fn UC_XNN(vmulcaddc_minmax_ukernel_c4__neonfma_2x);
 uc_vunary_fn UC_XNN(vhswish_ukernel__neon_u16);
+uc_vunary_fn UC_XNN(vabs_ukernel__neon_u8);
+uc_vunary_fn UC_XNN(vneg_ukernel__neon_u8);
+uc_vunary_fn UC_XNN(vsqr_ukernel__neon_u8);
+uc_vunary_fn UC_XNN(vrndd_ukernel__neonv8_u8);
+uc_vunary_fn UC_XNN(vrndu_ukernel__neonv8_u8);
+uc_vunary_fn UC_XNN(vrndne_ukernel__neonv8_u8);
+uc_vleaky_relu_fn UC_XNN(vlrelu_ukernel__neon_u8);
+uc_vunary_fn UC_XNN(vtanh_ukernel__neon_rational_9_8_div_u16);
+uc_vunary_fn UC_XNN(vgelu_ukernel__neon_rational_12_10_div_u16);
+uc_velu_fn UC_XNN(velu_ukernel__neonfma_rr1_p6_u8);
 uc_vmax_fn UC_XNN(rmax_ukernel__neon_u16_acc4);
 uc_vexp_fn UC_XNN(raddstoreexpminusmax_ukernel__neonfma_rr1_lut64_p2_u16_acc2);
 uc_transpose_fn xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128;
@@ -41,6 +51,16 @@ uc_transpose_fn xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128;
 	.clamp = UC_XNN(vclamp_ukernel__neon_u16),                             \
 	.scale_bias = UC_XNN(vmulcaddc_minmax_ukernel_c4__neonfma_2x),         \
 	.hard_swish = UC_XNN(vhswish_ukernel__neon_u16),                       \
+	.abs = UC_XNN(vabs_ukernel__neon_u8),                                  \
+	.negate = UC_XNN(vneg_ukernel__neon_u8),                               \
+	.square = UC_XNN(vsqr_ukernel__neon_u8),                               \
+	.floor = UC_XNN(vrndd_ukernel__neonv8_u8),                             \
+	.ceil = UC_XNN(vrndu_ukernel__neonv8_u8),                              \
+	.round = UC_XNN(vrndne_ukernel__neonv8_u8),                            \
+	.leaky_relu = UC_XNN(vlrelu_ukernel__neon_u8),                         \
+	.tanh = UC_XNN(vtanh_ukernel__neon_rational_9_8_div_u16),              \
+	.gelu = UC_XNN(vgelu_ukernel__neon_rational_12_10_div_u16),            \
+	.elu = UC_XNN(velu_ukernel__neonfma_rr1_p6_u8),                        \
 	.max = UC_XNN(rmax_ukernel__neon_u16_acc4),                            \
 	.exp = UC_XNN(                                                         \
 		raddstoreexpminusmax_ukernel__neonfma_rr1_lut64_p2_u16_acc2),  \

@@ -21,6 +21,16 @@ uc_column_sum_fn UC_XNN(rdsum_ukernel_7p7x__sse_c16);
 uc_vclamp_fn UC_XNN(vclamp_ukernel__sse_u8);
 uc_scale_bias_fn UC_XNN(vmulcaddc_minmax_ukernel_c4__sse_2x);
 uc_vunary_fn UC_XNN(vhswish_ukernel__sse_u8);
+uc_vunary_fn UC_XNN(vabs_ukernel__sse2_u8);
+uc_vunary_fn UC_XNN(vneg_ukernel__sse2_u8);
+uc_vunary_fn UC_XNN(vsqr_ukernel__sse2_u8);
+uc_vunary_fn UC_XNN(vrndd_ukernel__sse2_u8);
+uc_vunary_fn UC_XNN(vrndu_ukernel__sse2_u8);
+uc_vunary_fn UC_XNN(vrndne_ukernel__sse2_u8);
+uc_vleaky_relu_fn UC_XNN(vlrelu_ukernel__sse_u8);
+uc_vunary_fn UC_XNN(vtanh_ukernel__sse2_rational_9_8_div_u16);
+uc_vunary_fn UC_XNN(vgelu_ukernel__sse2_rational_12_10_div_u16);
+uc_velu_fn UC_XNN(velu_ukernel__sse2_rr2_lut16_p3_u12);
 uc_vmax_fn UC_XNN(rmax_ukernel__sse_u16_acc4);
 uc_vexp_fn UC_XNN(raddstoreexpminusmax_ukernel__sse2_rr2_p5_u16_acc2);
 uc_transpose_fn xnn_x32_transposec_ukernel__4x4_sse;
@@ -56,6 +66,16 @@ const struct uc_kernels uc_kernels = {
 	.clamp = UC_XNN(vclamp_ukernel__sse_u8),
 	.scale_bias = UC_XNN(vmulcaddc_minmax_ukernel_c4__sse_2x),
 	.hard_swish = UC_XNN(vhswish_ukernel__sse_u8),
+	.abs = UC_XNN(vabs_ukernel__sse2_u8),
+	.negate = UC_XNN(vneg_ukernel__sse2_u8),
+	.square = UC_XNN(vsqr_ukernel__sse2_u8),
+	.floor = UC_XNN(vrndd_ukernel__sse2_u8),
+	.ceil = UC_XNN(vrndu_ukernel__sse2_u8),
+	.round = UC_XNN(vrndne_ukernel__sse2_u8),
+	.leaky_relu = UC_XNN(vlrelu_ukernel__sse_u8),
+	.tanh = UC_XNN(vtanh_ukernel__sse2_rational_9_8_div_u16),
+	.gelu = UC_XNN(vgelu_ukernel__sse2_rational_12_10_div_u16),
+	.elu = UC_XNN(velu_ukernel__sse2_rr2_lut16_p3_u12),
 	.max = UC_XNN(rmax_ukernel__sse_u16_acc4),
 	.exp = UC_XNN(raddstoreexpminusmax_ukernel__sse2_rr2_p5_u16_acc2),
 	.transpose = xnn_x32_transposec_ukernel__4x4_sse,

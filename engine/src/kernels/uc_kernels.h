@@ -28,6 +28,12 @@ struct uc_minmax {
 	float max;
 };
 
+struct uc_elu {
+	float prescale;
+	float alpha;
+	float beta;
+};
+
 /* Rows a[0..rows) of k floats times panels, nc output channels. */
 typedef void uc_gemm_fn(size_t rows, size_t nc, size_t k_bytes, const float *a,
 			size_t a_stride_bytes, const float *w, float *c,
@@ -102,6 +108,11 @@ typedef void uc_vbinary_fn(size_t bytes, const float *x, const float *y,
 			   float *out, const struct uc_minmax *act);
 typedef void uc_vunary_fn(size_t bytes, const float *x, float *out,
 			  const void *unused);
+typedef void uc_vleaky_relu_fn(size_t bytes, const float *x, float *out,
+			       const float *slope);
+/* beta x above 0, alpha (exp(prescale x) - 1) below. */
+typedef void uc_velu_fn(size_t bytes, const float *x, float *out,
+			const struct uc_elu *params);
 typedef void uc_vclamp_fn(size_t bytes, const float *x, float *out,
 			  const struct uc_minmax *act);
 typedef void uc_vmax_fn(size_t bytes, const float *x, float *max,
@@ -166,6 +177,11 @@ struct uc_kernels {
 	uc_vclamp_fn *clamp;
 	uc_scale_bias_fn *scale_bias;
 	uc_vunary_fn *hard_swish;
+	uc_vunary_fn *abs, *negate, *square, *floor, *ceil;
+	uc_vunary_fn *round; /* half to even */
+	uc_vunary_fn *tanh, *gelu;
+	uc_vleaky_relu_fn *leaky_relu;
+	uc_velu_fn *elu;
 	uc_vmax_fn *max;
 	uc_vexp_fn *exp;
 	uc_transpose_fn *transpose;

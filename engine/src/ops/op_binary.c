@@ -192,7 +192,7 @@ static void binary_run(const struct uc_op_step *step,
 	}
 }
 
-#define BINARY_OP(name, op_code)                                               \
+#define BINARY_OP(name, op_code, op_flags)                                     \
 	static void name##_run(const struct uc_op_step *step)                  \
 	{                                                                      \
 		binary_run(step, &uc_kernels.name);                            \
@@ -200,13 +200,17 @@ static void binary_run(const struct uc_op_step *step,
 	const struct uc_op_type uc_op_##name = {                               \
 		.code = op_code,                                               \
 		.elementwise = true,                                           \
+		.second_input = true,                                          \
+		.flags = op_flags,                                             \
 		.check = binary_check,                                         \
 		.panels = uc_op_no_panels,                                     \
 		.scratch = uc_op_no_scratch,                                   \
 		.run = name##_run,                                             \
 	}
 
-BINARY_OP(add, UC_OP_ADD);
-BINARY_OP(sub, UC_OP_SUB);
-BINARY_OP(mul, UC_OP_MUL);
-BINARY_OP(div, UC_OP_DIV);
+#define ORDERED (UC_OP_FLAG_SCALAR_OPERAND | UC_OP_FLAG_REVERSED)
+
+BINARY_OP(add, UC_OP_ADD, UC_OP_FLAG_SCALAR_OPERAND);
+BINARY_OP(sub, UC_OP_SUB, ORDERED);
+BINARY_OP(mul, UC_OP_MUL, UC_OP_FLAG_SCALAR_OPERAND);
+BINARY_OP(div, UC_OP_DIV, ORDERED);

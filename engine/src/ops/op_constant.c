@@ -37,6 +37,7 @@ static void constant_run(const struct uc_op_step *step)
 
 const struct uc_op_type uc_op_constant = {
 	.code = UC_OP_CONSTANT,
+	.no_input = true,
 	.check = constant_check,
 	.panels = constant_panels,
 	.scratch = uc_op_no_scratch,

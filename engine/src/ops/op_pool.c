@@ -242,6 +242,7 @@ const struct uc_op_type uc_op_max_pool = {
 
 const struct uc_op_type uc_op_average_pool = {
 	.code = UC_OP_AVERAGE_POOL_2D,
+	.flags = UC_OP_FLAG_COUNT_INCLUDE_PAD,
 	.check = pool_check,
 	.panels = uc_op_no_panels,
 	.scratch = pool_scratch,

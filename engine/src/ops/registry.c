@@ -18,6 +18,7 @@ static const struct uc_op_type *const types[] = {
 	[UC_OP_TRANSPOSE] = &uc_op_transpose,
 	[UC_OP_CONSTANT] = &uc_op_constant,
 	[UC_OP_HARD_SWISH] = &uc_op_hard_swish,
+	[UC_OP_UNARY] = &uc_op_function,
 };
 
 const struct uc_op_type *uc_op_find(uint16_t code)

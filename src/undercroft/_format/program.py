@@ -26,7 +26,7 @@ IO_TABLE_BYTES: Final = 2 * 2 * _spec.MAX_IO
 
 _HEADER: Final = struct.Struct("<IHHHHBBHIIQQQQQQQQI36s")
 _TENSOR: Final = struct.Struct("<IIIIQQHHBBH4I8s")
-_OP: Final = struct.Struct("<HHHHHHffff10HIIIIQQI4HHHI28s")
+_OP: Final = struct.Struct("<HHHHHHffff10HIIIIQQI4HHBBI28s")
 _IO: Final = struct.Struct(f"<{2 * _spec.MAX_IO}H")
 
 
@@ -103,6 +103,8 @@ class OpRecord:
     permutation: tuple[int, int, int, int] = (0, 0, 0, 0)
     weights: int = _spec.NO_TENSOR
     """The tensor that holds all panels, written by a CONSTANT."""
+    function: int = 0
+    """Which one, of an operator that has several."""
     spill_page: int = 0
     """SPILL, FILL: the first page of the slot."""
 
@@ -253,6 +255,7 @@ def encode(program: Program) -> bytes:
             *op.permutation,
             op.weights,
             0,
+            op.function,
             op.spill_page,
             bytes(28),
         )
@@ -386,7 +389,8 @@ def _decode_op(data: memoryview, offset: int, index: int) -> OpRecord:
         step_panels=fields[26],
         permutation=fields[27:31],
         weights=fields[31],
-        spill_page=fields[33],
+        function=fields[33],
+        spill_page=fields[34],
     )
 
 

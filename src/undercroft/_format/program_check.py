@@ -293,6 +293,9 @@ class _OpCheck:
                 f"{op.code.name}, which has no rules"
             )
         inputs = op_type.input_count(op.flags)
+        self.expect(
+            op.function in (op_type.functions or {0}), f"function {op.function}"
+        )
         self.expect(op.flags & ~op_type.flags == 0, f"flags 0x{op.flags:04x}")
         self.expect(
             not math.isnan(op.act_min)
@@ -334,8 +337,11 @@ class _OpCheck:
         self.expect(tensor < len(self.program.tensors), "it has no tensor")
         self.expect((other, op.input_b, op.weights) == (none,) * 3, "operands")
         self.expect(
-            not op.flags and op.scheme is Scheme.NONE and not op.panel_count,
-            "it has flags or weights",
+            not op.flags
+            and not op.function
+            and op.scheme is Scheme.NONE
+            and not op.panel_count,
+            "it has flags, a function or weights",
         )
         self.expect(
             not op.resident_panels and not op.step_panels, "it has flags or weights"

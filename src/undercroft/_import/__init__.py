@@ -10,7 +10,7 @@ import onnx
 from undercroft._import import layout, patterns, source
 from undercroft._import.builder import Builder, Unsupported
 from undercroft._import.graph import Graph
-from undercroft._import.ops import handlers
+from undercroft._import.ops import handlers, onnx_names
 from undercroft._import.source import InputShapes, Source, operator_problem
 from undercroft.errors import UnsupportedModelError
 
@@ -35,7 +35,7 @@ def import_model(
         ModelError: `input_shapes` does not go with the model.
     """
     known = handlers()
-    hint = f"supported, in float32: {', '.join(sorted(known))}"
+    hint = f"supported, in float32: {', '.join(onnx_names(known))}"
     folded = source.load(model, input_shapes, frozenset(known))
     problems = list(folded.type_problems)
     folded = patterns.simplified(folded)

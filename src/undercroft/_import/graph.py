@@ -57,6 +57,7 @@ class Attributes:
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 0
     permutation: tuple[int, int, int, int] = (0, 0, 0, 0)
+    function: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activations that exporters write as several nodes, put together again."""
+"""Functions that exporters write as several nodes, put together again.
+
+What is put together reads only its argument from outside; every value in
+between has one reader, so nothing else misses it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +21,30 @@ __all__ = ["simplified"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Match:
-    """`scale` times a function of value `x`, computed by `nodes`."""
+class _Product:
+    """A constant times some values, computed by `nodes`."""
 
-    x: str
     scale: float
+    factors: tuple[str, ...]
     nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A function of `inputs` that `nodes` compute, all but the last inside.
+
+    Operators that are not ONNX's have the domain `undercroft`.
+    """
+
+    op_type: str
+    inputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    attributes: Mapping[str, Any]
+
+
+# A gate is a function of x by which x is multiplied: its nodes, or None, and
+# the constant that must be in the product with it.
+_Gate = tuple[tuple[Node, ...], str, float]
 
 
 class _Matcher:
@@ -30,6 +53,10 @@ class _Matcher:
         self._writers: Mapping[str, Node] = {
             output: node for node in source.nodes for output in node.outputs
         }
+        self._readers = Counter(name for node in source.nodes for name in node.inputs)
+        self._outputs = {info.name for info in source.outputs}
+
+    # ---- parts
 
     def constant(self, name: str) -> float | None:
         array = self._source.constants.get(name)
@@ -37,63 +64,152 @@ class _Matcher:
             return None
         return float(array.reshape(()))
 
-    def scaled(self, node: Node) -> tuple[str, float] | None:
-        """Match a product or quotient with a constant: (value, factor)."""
-        if node.op_type == "Mul":
-            for name, other in (node.inputs, node.inputs[::-1]):
-                factor = self.constant(other)
-                if factor is not None:
-                    return name, factor
+    def inner(self, name: str, *op_types: str) -> Node | None:
+        """Return the node that computes a value for one reader only."""
+        node = self._writers.get(name)
+        if node is None or node.op_type not in op_types or len(node.outputs) != 1:
+            return None
+        if self._readers[name] != 1 or name in self._outputs:
+            return None
+        return node
+
+    def product(self, name: str) -> _Product:
+        """Take a value apart into factors, as far as it has no other reader."""
+        node = self.inner(name, "Mul", "Div")
+        return _Product(1.0, (name,), ()) if node is None else self.factors(node)
+
+    def factors(self, node: Node) -> _Product:
+        """Take a product or quotient apart."""
         if node.op_type == "Div":
             divisor = self.constant(node.inputs[1])
-            if divisor:
-                return node.inputs[0], 1 / divisor
+            if not divisor:
+                return _Product(1.0, (node.outputs[0],), ())
+            part = self.product(node.inputs[0])
+            return replace(part, scale=part.scale / divisor, nodes=(*part.nodes, node))
+        scale = 1.0
+        factors: list[str] = []
+        nodes: list[Node] = []
+        for operand in node.inputs:
+            constant = self.constant(operand)
+            if constant is not None:
+                scale *= constant
+            elif node.inputs.count(operand) > 1:
+                factors.append(operand)
+            else:
+                part = self.product(operand)
+                scale *= part.scale
+                factors += part.factors
+                nodes += part.nodes
+        return _Product(scale, tuple(factors), (*nodes, node))
+
+    def added(self, name: str, addend: float) -> tuple[str, Node] | None:
+        """Match a value plus a constant that nobody else reads."""
+        node = self.inner(name, "Add")
+        if node is not None:
+            for other, constant in (node.inputs, node.inputs[::-1]):
+                found = self.constant(constant)
+                if found is not None and _near(found, addend):
+                    return other, node
         return None
 
-    def ramp(self, name: str) -> _Match | None:
-        """Match `scale * clamp(x + 3, 0, 6)`."""
-        node = self._writers.get(name)
-        if node is None:
-            return None
-        if node.op_type == "HardSigmoid":
-            alpha = node.attributes.get("alpha", 0.2)
-            beta = node.attributes.get("beta", 0.5)
-            if _near(alpha, 1 / 6) and _near(beta, 0.5):
-                return _Match(node.inputs[0], 1 / 6, (node,))
-            return None
-        if node.op_type == "Clip":
-            shifted = self._writers.get(node.inputs[0])
-            if (
-                shifted is not None
-                and shifted.op_type == "Add"
-                and self._bounds(node) == (0.0, 6.0)
-            ):
-                for x, addend in (shifted.inputs, shifted.inputs[::-1]):
-                    if self.constant(addend) == 3.0:
-                        return _Match(x, 1.0, (shifted, node))
-            return None
-        return self._through_scale(node, self.ramp)
+    # ---- activations
 
-    def swish(self, name: str) -> _Match | None:
-        """Match `scale * x * clamp(x + 3, 0, 6)`."""
-        node = self._writers.get(name)
-        if node is None:
+    def ramp(self, name: str) -> tuple[str, tuple[Node, ...]] | None:
+        """Match `clamp(x + 3, 0, 6)`."""
+        node = self.inner(name, "Clip")
+        if node is None or self._bounds(node) != (0.0, 6.0):
             return None
-        if node.op_type == "Mul":
-            for x, ramp in (node.inputs, node.inputs[::-1]):
-                found = self.ramp(ramp)
-                if found is not None and found.x == x:
-                    return replace(found, nodes=(*found.nodes, node))
-        return self._through_scale(node, self.swish)
+        shifted = self.added(node.inputs[0], 3.0)
+        return (shifted[0], (shifted[1], node)) if shifted else None
 
-    def _through_scale(
-        self, node: Node, inner: Callable[[str], _Match | None]
-    ) -> _Match | None:
-        scaled = self.scaled(node)
-        found = inner(scaled[0]) if scaled else None
-        if scaled is None or found is None:
+    def _gates(self, gate: str, x: str) -> Iterator[_Gate]:
+        ramp = self.ramp(gate)
+        if ramp is not None and ramp[0] == x:
+            yield ramp[1], "HardSwish", 1 / 6
+        node = self.inner(gate, "HardSigmoid", "Sigmoid", "Tanh")
+        if node is not None:
+            hard = node.op_type == "HardSigmoid"
+            if hard and node.inputs[0] == x and _is_sixth(node):
+                yield (node,), "HardSwish", 1.0
+            if node.op_type == "Sigmoid" and node.inputs[0] == x:
+                yield (node,), "undercroft.Silu", 1.0
+            if node.op_type == "Tanh":
+                softplus = self.inner(node.inputs[0], "Softplus")
+                if softplus is not None and softplus.inputs[0] == x:
+                    yield (softplus, node), "Mish", 1.0
+        one_more = self.added(gate, 1.0)
+        if one_more is not None:
+            yield from self._gelu_gates(*one_more, x)
+
+    def _gelu_gates(self, name: str, add: Node, x: str) -> Iterator[_Gate]:
+        node = self.inner(name, "Erf", "Tanh")
+        if node is None:
+            return
+        inside = self.product(node.inputs[0])
+        nodes = (*inside.nodes, node, add)
+        if node.op_type == "Erf":
+            if inside.factors == (x,) and _near(inside.scale, math.sqrt(0.5)):
+                yield nodes, "Gelu", 0.5
+        elif _near(inside.scale, math.sqrt(2 / math.pi)):
+            cubic = self._cubic(inside.factors, x)
+            if cubic is not None:
+                yield (*cubic, *nodes), "undercroft.GeluTanh", 0.5
+
+    def _cubic(self, factors: tuple[str, ...], x: str) -> tuple[Node, ...] | None:
+        """Match `x + 0.044715 x³`, or `x (1 + 0.044715 x²)`."""
+        if len(factors) == 1:
+            node = self.inner(factors[0], "Add")
+            if node is not None and x in node.inputs:
+                other = node.inputs[1 - node.inputs.index(x)]
+                powers = self._powers(other, x)
+                if powers is not None and powers[0] == 3:
+                    return (*powers[1], node)
+        elif len(factors) == 2 and x in factors:
+            found = self.added(factors[1 - factors.index(x)], 1.0)
+            powers = self._powers(found[0], x) if found else None
+            if found is not None and powers is not None and powers[0] == 2:
+                return (*powers[1], found[1])
+        return None
+
+    def _powers(self, name: str, x: str) -> tuple[int, tuple[Node, ...]] | None:
+        """Match `0.044715` times a power of x: the exponent."""
+        product = self.product(name)
+        if not math.isclose(product.scale, 0.044715, rel_tol=1e-4):
             return None
-        return _Match(found.x, found.scale * scaled[1], (*found.nodes, node))
+        exponent, nodes = 0, list(product.nodes)
+        for factor in product.factors:
+            node = self.inner(factor, "Pow")
+            if node is not None and node.inputs[0] == x:
+                exponent += int(self.constant(node.inputs[1]) or 0)
+                nodes.append(node)
+            elif factor == x:
+                exponent += 1
+            else:
+                square = self.inner(factor, "Mul")
+                if square is None or square.inputs != (x, x):
+                    return None
+                exponent += 2
+                nodes.append(square)
+        return exponent, tuple(nodes)
+
+    def activation(self, node: Node) -> _Found | None:
+        """Match a product of x and a function of x."""
+        if node.op_type not in {"Mul", "Div"}:
+            return None
+        product = self.factors(node)
+        if len(product.factors) == 1:
+            ramp = self.ramp(product.factors[0])
+            if ramp is not None and _near(product.scale, 1 / 6):
+                attributes = {"alpha": 1 / 6, "beta": 0.5}
+                nodes = (*ramp[1], *product.nodes)
+                return _Found("HardSigmoid", (ramp[0],), nodes, attributes)
+        if len(product.factors) != 2:
+            return None
+        for x, gate in (product.factors, product.factors[::-1]):
+            for nodes, op_type, scale in self._gates(gate, x):
+                if _near(product.scale, scale):
+                    return _Found(op_type, (x,), (*nodes, *product.nodes), {})
+        return None
 
     def _bounds(self, node: Node) -> tuple[float | None, float | None]:
         if len(node.inputs) > 1:
@@ -103,31 +219,27 @@ class _Matcher:
 
 
 def simplified(source: Source) -> Source:
-    """Return the model with HardSwish and HardSigmoid as single nodes."""
+    """Return the model with activations and normalisations as single nodes."""
     matcher = _Matcher(source)
-    readers = Counter(name for node in source.nodes for name in node.inputs)
-    outputs = {info.name for info in source.outputs}
+    patterns: tuple[Callable[[Node], _Found | None], ...] = (matcher.activation,)
     replaced: dict[str, Node] = {}
     dropped: set[str] = set()
     for node in reversed(source.nodes):
         if len(node.outputs) != 1 or node.outputs[0] in dropped:
             continue
-        for op_type, found in (
-            ("HardSwish", matcher.swish(node.outputs[0])),
-            ("HardSigmoid", matcher.ramp(node.outputs[0])),
-        ):
-            if found is None or not _near(found.scale, 1 / 6):
+        for pattern in patterns:
+            found = pattern(node)
+            if found is None:
                 continue
-            inner = [part.outputs[0] for part in found.nodes[:-1]]
-            if not inner or any(
-                readers[name] != 1 or name in outputs for name in inner
-            ):
-                continue
-            attributes = {} if op_type == "HardSwish" else {"alpha": 1 / 6, "beta": 0.5}
             replaced[node.outputs[0]] = Node(
-                node.name, op_type, (found.x,), node.outputs, attributes, node.opset
+                node.name,
+                found.op_type,
+                found.inputs,
+                node.outputs,
+                found.attributes,
+                node.opset,
             )
-            dropped.update(inner)
+            dropped.update(part.outputs[0] for part in found.nodes if part is not node)
             break
     nodes = tuple(
         replaced.get(node.outputs[0], node)
@@ -135,6 +247,11 @@ def simplified(source: Source) -> Source:
         if not node.outputs or node.outputs[0] not in dropped
     )
     return replace(source, nodes=nodes)
+
+
+def _is_sixth(node: Node) -> bool:
+    alpha = node.attributes.get("alpha", 0.2)
+    return _near(alpha, 1 / 6) and _near(node.attributes.get("beta", 0.5), 0.5)
 
 
 def _near(value: float, target: float) -> bool:

@@ -166,6 +166,7 @@ def _record(operator: Operator) -> OpRecord:
         pads=attributes.pads,
         groups=attributes.groups,
         permutation=attributes.permutation,
+        function=attributes.function,
         panel_bytes=weights.panel_bytes if weights else 0,
         panel_count=weights.panel_count if weights else 0,
     )

@@ -38,6 +38,7 @@ struct request {
 	uint32_t window[10]; /* kernel_h ... pad_right */
 	uint32_t groups;
 	uint32_t permutation[4];
+	uint32_t function;
 	uint32_t panel_bytes; /* what CONSTANT asks for */
 	uint32_t weights_bytes;
 	uint32_t step_count;
@@ -225,6 +226,7 @@ static struct uc_op op_of(const struct request *rq)
 		.pad_bottom = (uint16_t)rq->window[8],
 		.pad_right = (uint16_t)rq->window[9],
 		.groups = rq->groups,
+		.function = (uint8_t)rq->function,
 		.panel_bytes = rq->panel_bytes,
 		.weights = UC_NO_TENSOR,
 	};

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from helpers.onnx_nets import Net
 from undercroft._import import import_model
 from undercroft._import.graph import Graph
-from undercroft._import.ops import handlers
+from undercroft._import.ops import handlers, onnx_names
 from undercroft._spec import Op
 from undercroft.errors import ModelError, NotAModelError, UnsupportedModelError
 
@@ -148,15 +148,15 @@ def test_the_callers_model_is_not_changed() -> None:
 def test_every_unsupported_operator_is_named() -> None:
     net = Net("many")
     x = net.conv(net.input(1, 3, 8, 8), 3, 8)
-    x = net.op("Sigmoid", [x])
+    x = net.op("Sin", [x])
     x = net.op("MaxPool", [x], kernel_shape=[2, 2], dilations=[2, 2])
-    x = net.op("Erf", [net.op("Sigmoid", [x])])
+    x = net.op("Cos", [net.op("Sin", [x])])
     with pytest.raises(UnsupportedModelError) as error:
         imported(net, x)
     text = "\n".join(error.value.problems)
     assert len(error.value.problems) == 4
-    assert text.count("operator Sigmoid") == 2
-    assert "operator Erf (node 'Erf_v4')" in text
+    assert text.count("operator Sin") == 2
+    assert "operator Cos (node 'Cos_v4')" in text
     assert "MaxPool_v2" in text
     assert "dilations (2, 2)" in text
     assert error.value.exit_code == 3
@@ -165,14 +165,14 @@ def test_every_unsupported_operator_is_named() -> None:
 def test_operators_of_other_domains_are_named() -> None:
     nodes = [
         helper.make_node("FancyConv", ["x"], ["a"], name="one", domain="com.example"),
-        helper.make_node("Erf", ["a"], ["b"], name="two"),
+        helper.make_node("Det", ["a"], ["b"], name="two"),
         helper.make_node("Relu", ["b"], ["y"], name="three"),
     ]
     with pytest.raises(UnsupportedModelError) as error:
         import_model(_model(nodes, opsets={"": 17, "com.example": 1}))
     assert error.value.problems == [
         "operator com.example.FancyConv (node 'one')",
-        "operator Erf (node 'two')",
+        "operator Det (node 'two')",
     ]
 
 
@@ -307,7 +307,7 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
 def test_every_handler_is_an_onnx_operator() -> None:
     names = set(handlers())
     assert len(names) >= 24
-    assert all(onnx.defs.has(name) for name in names)
+    assert all(onnx.defs.has(name) for name in onnx_names(names))
 
 
 def _model(

@@ -23,6 +23,7 @@ from undercroft._format.ops import (
     pool,
     softmax,
     transpose,
+    unary,
 )
 from undercroft._format.ops._base import OpType, Shapes, Views, align
 from undercroft._spec import Op
@@ -40,6 +41,7 @@ _MODULES: Final = (
     pool,
     softmax,
     transpose,
+    unary,
 )
 
 OPS: Final[Mapping[Op, OpType]] = MappingProxyType(

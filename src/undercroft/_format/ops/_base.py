@@ -66,6 +66,8 @@ class Parameters(Protocol):
     def groups(self) -> int: ...
     @property
     def permutation(self) -> tuple[int, int, int, int]: ...
+    @property
+    def function(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,8 @@ class OpType:
         inputs: How many input tensors it has: 0, 1 or 2. With
             OP_FLAG_SCALAR_OPERAND, where it is allowed, one fewer.
         flags: The flags that it may have.
+        functions: The functions that it may have; none where it has but one,
+            whose record says 0.
         elementwise: Whether the output may lie over an input of its size.
         input_views: Which gaps the inputs may have.
         output_views: Which gaps the output may have.
@@ -163,6 +167,7 @@ class OpType:
     code: Op
     inputs: int = 1
     flags: int = 0
+    functions: frozenset[int] = frozenset()
     elementwise: bool = False
     input_views: Views = Views.DENSE
     output_views: Views = Views.DENSE

@@ -14,12 +14,12 @@ with what it cannot take.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from undercroft._import.ops._registry import Handler, registered
 
-__all__ = ["handlers"]
+__all__ = ["handlers", "onnx_names"]
 
 _MODULES: Final = (
     "batch_norm",
@@ -30,10 +30,12 @@ _MODULES: Final = (
     "hard_activation",
     "passthrough",
     "pool",
+    "power",
     "reduce",
     "reshape",
     "softmax",
     "transpose",
+    "unary",
 )
 
 
@@ -42,3 +44,8 @@ def handlers() -> Mapping[str, Handler]:
     for module in _MODULES:
         importlib.import_module(f"undercroft._import.ops.{module}")
     return registered()
+
+
+def onnx_names(names: Iterable[str]) -> list[str]:
+    """Return the operators that are ONNX's own, without those of patterns."""
+    return sorted(name for name in names if "." not in name)
