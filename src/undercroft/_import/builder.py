@@ -64,7 +64,7 @@ class Builder:
         self._outputs = {info.name for info in source.outputs}
         # Tensors whose stored dimensions somebody relies on.
         self._settled: set[int] = set()
-        self._moves: dict[tuple[int, Shape, Order, Dims | None], Value] = {}
+        self._moves: dict[tuple[Value, Order, Dims | None], Value] = {}
         self._readers: Counter[str] = Counter(
             name for node in source.nodes for name in node.inputs
         )
@@ -281,7 +281,7 @@ class Builder:
             order: The order it should lie in.
             dims: The stored dimensions it should have; None for any.
         """
-        key = (value.tensor, value.shape, order, dims)
+        key = (value, order, dims)
         if key in self._moves:
             return self._moves[key]
         if not layout.same_arrangement(value.shape, value.order, order):
@@ -383,17 +383,13 @@ class Builder:
         outputs: list[int] = []
         for info in self.source.outputs:
             self.node = Node(info.name, "output", (), (info.name,), {}, 0)
-            value = self._crossing(self.value(info.name))
+            value = self.value(info.name)
+            if value.tensor in outputs:
+                # Before it is decided how the first one crosses.
+                value = self._copy(value)
+            value = self._crossing(value)
             if value.tensor not in self._writer or value.tensor in outputs:
-                value = self._crossing(
-                    self.emit(
-                        Op.CLAMP,
-                        [value],
-                        value.shape,
-                        value.order,
-                        dims=self.dims(value),
-                    )
-                )
+                value = self._crossing(self._copy(value))
             outputs.append(value.tensor)
         self.node = None
         inputs = [self._values[info.name] for info in self.source.inputs]
@@ -412,6 +408,11 @@ class Builder:
             if tensor not in read:
                 raise Unsupported(f"no output depends on input {info.name!r}")
         return graph
+
+    def _copy(self, value: Value) -> Value:
+        return self.emit(
+            Op.CLAMP, [value], value.shape, value.order, dims=self.dims(value)
+        )
 
     def _crossing(self, value: Value) -> Value:
         """Bring a value into an order in which it can cross the boundary."""

@@ -97,6 +97,18 @@ def two_arrangements_meet(net: Net) -> tuple[str, ...]:
     return (net.add(net.conv(x, 4, 5, 1), flipped),)
 
 
+def two_arrangements_of_a_cube(net: Net) -> tuple[str, ...]:
+    x = net.op("Transpose", [net.input(3, 3, 3, 3)], perm=[1, 2, 0, 3])
+    one = net.op("Transpose", [x], perm=[2, 3, 0, 1])
+    return one, net.op("Transpose", [x], perm=[2, 0, 1, 3])
+
+
+def outputs_that_cross_differently(net: Net) -> tuple[str, ...]:
+    x = net.conv(net.input(2, 3, 5, 1), 3, 4, 1)
+    flat = net.op("Transpose", [x], perm=[0, 2, 3, 1])
+    return flat, x
+
+
 def row_major_meets_image(net: Net) -> tuple[str, ...]:
     dense = net.reshape(net.gemm(net.input(1, 10, name="v"), 10, 60), 1, 5, 3, 4)
     return (net.add(net.conv(net.input(1, 2, 3, 4), 2, 5, 1), dense),)
@@ -282,6 +294,8 @@ BUILDERS = [
     dense_over_image_columns,
     nhwc_through_and_through,
     two_arrangements_meet,
+    two_arrangements_of_a_cube,
+    outputs_that_cross_differently,
     row_major_meets_image,
     broadcast_both_ways,
     broadcast_batch,
