@@ -86,6 +86,8 @@
 #define UC_OP_PRELU 31U
 #define UC_OP_POWER 32U
 #define UC_OP_ARG_MAX 33U
+#define UC_OP_GATHER 64U
+#define UC_OP_RESIZE_LINEAR 65U
 
 /* [op_flags] */
 #define UC_OP_FLAG_SCALAR_OPERAND 1U

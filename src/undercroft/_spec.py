@@ -89,6 +89,8 @@ OP_MAXIMUM: Final[int] = 30
 OP_PRELU: Final[int] = 31
 OP_POWER: Final[int] = 32
 OP_ARG_MAX: Final[int] = 33
+OP_GATHER: Final[int] = 64
+OP_RESIZE_LINEAR: Final[int] = 65
 
 # [op_flags]
 OP_FLAG_SCALAR_OPERAND: Final[int] = 1
@@ -205,6 +207,8 @@ class Op(IntEnum):
     PRELU = 31
     POWER = 32
     ARG_MAX = 33
+    GATHER = 64
+    RESIZE_LINEAR = 65
 
 
 class Command(IntEnum):

@@ -36,6 +36,8 @@ static const uint16_t codes[] = {
 	UC_OP_CONSTANT,
 	UC_OP_UNARY,
 	UC_OP_UNARY,
+	UC_OP_GATHER,
+	UC_OP_RESIZE_LINEAR,
 };
 
 static uint32_t some_dim(struct fuzz_bytes *bytes)
@@ -242,6 +244,16 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 		out.c = some_dim(bytes);
 		op.panel_bytes = 32U * (1 + fuzz_upto(bytes, 3));
 		break;
+	case UC_OP_GATHER:
+		out.n = 1 + fuzz_upto(bytes, 2);
+		out.h = some_dim(bytes);
+		out.w = some_dim(bytes);
+		out.c = some_dim(bytes);
+		break;
+	case UC_OP_RESIZE_LINEAR:
+		out.h = some_dim(bytes);
+		out.w = some_dim(bytes);
+		break;
 	case UC_OP_ADD:
 	case UC_OP_SUB:
 	case UC_OP_MUL:
@@ -266,7 +278,8 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 		break;
 	}
 	if (code != UC_OP_TRANSPOSE && a != UC_NO_TENSOR &&
-	    code != UC_OP_GLOBAL_AVERAGE_POOL && b == UC_NO_TENSOR) {
+	    code != UC_OP_GLOBAL_AVERAGE_POOL && code != UC_OP_GATHER &&
+	    code != UC_OP_RESIZE_LINEAR && b == UC_NO_TENSOR) {
 		out.h = windows(in.h, (uint32_t)op.pad_top + op.pad_bottom,
 				op.kernel_h, op.stride_h, op.dilation_h);
 		out.w = windows(in.w, (uint32_t)op.pad_left + op.pad_right,
@@ -547,6 +560,34 @@ static uint64_t work_of(const struct uc_program *program)
 	return work;
 }
 
+/* Tables of small numbers, most of which are indices of something. */
+static void some_tables(struct fuzz_bytes *bytes, struct help_model *model)
+{
+	const struct uc_program *p = &model->program;
+	uint8_t *resident =
+		model->plain + (size_t)model->program_pages * p->page_bytes;
+	uint8_t *stream =
+		resident + (size_t)model->resident_pages * p->page_bytes;
+
+	for (uint32_t i = 0; i < p->op_count; i++) {
+		const struct uc_op *op = &model->ops[i];
+		bool tables = op->code == UC_OP_GATHER ||
+			      op->code == UC_OP_RESIZE_LINEAR;
+		uint8_t *to = op->resident_panels
+				      ? resident + op->resident_offset
+				      : stream + op->stream_offset;
+		uint32_t most = 1 + fuzz_upto(bytes, 12);
+
+		if (!tables || op->weights != UC_NO_TENSOR)
+			continue;
+		for (uint32_t j = 0; j < op->panel_bytes / 4; j++) {
+			uint32_t index = (j + i) % most;
+
+			memcpy(to + (size_t)4 * j, &index, 4);
+		}
+	}
+}
+
 /* Memory for everything, and a window through which nothing need be moved. */
 static void place_generously(struct help_model *model)
 {
@@ -633,6 +674,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	pages = 1 + fuzz_upto(&bytes, 5);
 	help_fill(&model, fuzz_u32(&bytes));
+	if (!fuzz_one_in(&bytes, 4))
+		some_tables(&bytes, &model);
 	if (fuzz_one_in(&bytes, 4)) {
 		/* Weights need not be numbers. */
 		size_t program = (size_t)model.program_pages * HELP_PAGE_BYTES;

@@ -270,6 +270,38 @@ def _constant(op, a, b, shape, panels):
     return panels.reshape(-1)[:size].reshape(shape)
 
 
+def _gather(op, a, b, shape, panels):
+    words = panels.view(np.uint32).reshape(-1)
+    result = a
+    for axis, size in enumerate(shape):
+        table, words = words[:size].astype(np.int64), words[size:]
+        filled = np.full_like(result.take([0], axis), op.alpha)
+        grown = np.concatenate([result, filled], axis)
+        inside = table < result.shape[axis]
+        result = grown.take(np.where(inside, table, result.shape[axis]), axis)
+    assert not words.any(), "padding is not zero"
+    return result
+
+
+def _resize_linear(op, a, b, shape, panels):
+    words = panels.view(np.uint32).reshape(-1)
+    outside = np.zeros((1, shape[1], shape[2], 1), bool)
+    result = a
+    for axis in (1, 2):
+        size = shape[axis]
+        low, high = words[: 2 * size].reshape(2, size).astype(np.int64)
+        weight = words[2 * size : 3 * size].view(np.float32)
+        words = words[3 * size :]
+        place = [size if other == axis else 1 for other in range(4)]
+        last = result.shape[axis] - 1
+        outside |= ((low > last) | (high > last)).reshape(place)
+        one = result.take(np.minimum(low, last), axis)
+        other = result.take(np.minimum(high, last), axis)
+        result = one + (other - one) * weight.reshape(place)
+    assert not words.any(), "padding is not zero"
+    return np.where(outside, np.float32(op.alpha), result)
+
+
 _COMPUTE = {
     Op.CONV_2D: _convolution,
     Op.DEPTHWISE_CONV_2D: _depthwise,
@@ -288,4 +320,6 @@ _COMPUTE = {
     Op.TRANSPOSE: lambda op, a, b, shape, panels: a.transpose(op.permutation),
     Op.CONSTANT: _constant,
     Op.UNARY: _unary,
+    Op.GATHER: _gather,
+    Op.RESIZE_LINEAR: _resize_linear,
 }

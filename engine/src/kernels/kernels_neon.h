@@ -34,6 +34,7 @@ uc_velu_fn UC_XNN(velu_ukernel__neonfma_rr1_p6_u8);
 uc_vmax_fn UC_XNN(rmax_ukernel__neon_u16_acc4);
 uc_vexp_fn UC_XNN(raddstoreexpminusmax_ukernel__neonfma_rr1_lut64_p2_u16_acc2);
 uc_transpose_fn xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128;
+uc_bilinear_fn UC_XNN(ibilinear_ukernel__neonfma_c8);
 
 #define UC_NEON_SHARED_KERNELS                                                 \
 	.dwconv =                                                              \
@@ -64,6 +65,7 @@ uc_transpose_fn xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128;
 	.max = UC_XNN(rmax_ukernel__neon_u16_acc4),                            \
 	.exp = UC_XNN(                                                         \
 		raddstoreexpminusmax_ukernel__neonfma_rr1_lut64_p2_u16_acc2),  \
-	.transpose = xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128
+	.transpose = xnn_x32_transposec_ukernel__4x4_aarch64_neon_tbl128,      \
+	.bilinear = UC_XNN(ibilinear_ukernel__neonfma_c8)
 
 #endif /* UC_KERNELS_NEON_H */

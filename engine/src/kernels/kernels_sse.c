@@ -34,6 +34,7 @@ uc_velu_fn UC_XNN(velu_ukernel__sse2_rr2_lut16_p3_u12);
 uc_vmax_fn UC_XNN(rmax_ukernel__sse_u16_acc4);
 uc_vexp_fn UC_XNN(raddstoreexpminusmax_ukernel__sse2_rr2_p5_u16_acc2);
 uc_transpose_fn xnn_x32_transposec_ukernel__4x4_sse;
+uc_bilinear_fn UC_XNN(ibilinear_ukernel__sse_c8);
 
 const struct uc_kernels uc_kernels = {
 	.id = UC_KERNEL_SET_SSE,
@@ -79,4 +80,5 @@ const struct uc_kernels uc_kernels = {
 	.max = UC_XNN(rmax_ukernel__sse_u16_acc4),
 	.exp = UC_XNN(raddstoreexpminusmax_ukernel__sse2_rr2_p5_u16_acc2),
 	.transpose = xnn_x32_transposec_ukernel__4x4_sse,
+	.bilinear = UC_XNN(ibilinear_ukernel__sse_c8),
 };

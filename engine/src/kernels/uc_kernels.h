@@ -133,6 +133,13 @@ typedef void uc_transpose_fn(const uint32_t *in, uint32_t *out,
 			     size_t in_stride_bytes, size_t out_stride_bytes,
 			     size_t width, size_t height);
 
+/* Corners of each pixel (top left, top right, bottom left, bottom right), and
+ * how far it lies from the left and from the top. */
+typedef void uc_bilinear_fn(size_t pixels, size_t channel_bytes,
+			    const float **corners, size_t input_offset_bytes,
+			    const float *weights, float *out,
+			    size_t out_increment_bytes);
+
 struct uc_row_kernel {
 	size_t rows; /* MR: rows of a tile */
 	uc_gemm_fn *gemm;
@@ -185,6 +192,7 @@ struct uc_kernels {
 	uc_vmax_fn *max;
 	uc_vexp_fn *exp;
 	uc_transpose_fn *transpose;
+	uc_bilinear_fn *bilinear;
 };
 
 extern const struct uc_kernels uc_kernels;

@@ -19,6 +19,8 @@ static const struct uc_op_type *const types[] = {
 	[UC_OP_CONSTANT] = &uc_op_constant,
 	[UC_OP_HARD_SWISH] = &uc_op_hard_swish,
 	[UC_OP_UNARY] = &uc_op_function,
+	[UC_OP_GATHER] = &uc_op_gather,
+	[UC_OP_RESIZE_LINEAR] = &uc_op_resize_linear,
 };
 
 const struct uc_op_type *uc_op_find(uint16_t code)

@@ -27,6 +27,8 @@ extern const struct uc_op_type uc_op_softmax;
 extern const struct uc_op_type uc_op_transpose;
 extern const struct uc_op_type uc_op_constant;
 extern const struct uc_op_type uc_op_function;
+extern const struct uc_op_type uc_op_gather;
+extern const struct uc_op_type uc_op_resize_linear;
 
 #define UC_QUAD 4 /* floats to a vector register */
 #define UC_PANEL_CHANNEL_BYTES (UC_PANEL_CHANNELS * sizeof(float))

@@ -64,6 +64,8 @@ class Builder:
         self._outputs = {info.name for info in source.outputs}
         # Tensors whose stored dimensions somebody relies on.
         self._settled: set[int] = set()
+        # Tensors that several operators write, and who bounds what they hold.
+        self._joined: dict[int, tuple[int, ...]] = {}
         self._moves: dict[tuple[Value, Order, Dims | None], Value] = {}
         self._readers: Counter[str] = Counter(
             name for node in source.nodes for name in node.inputs
@@ -173,6 +175,7 @@ class Builder:
         attributes: Attributes | None = None,
         clamp: tuple[float, float] = NO_CLAMP,
         weights: Weights | None = None,
+        into: Value | None = None,
     ) -> Value:
         """Add an operator and return what it computes.
 
@@ -186,14 +189,17 @@ class Builder:
             attributes: Parameters.
             clamp: Bounds of the result.
             weights: Weights.
+            into: What it writes, of these dimensions; None for a new tensor.
         """
-        if dims is None:
+        if into is not None:
+            dims = self.dims(into)
+        elif dims is None:
             dims = layout.canonical_dims(shape, order)
         self._check_dims(dims)
         name = self.node.outputs[0] if self.node else ""
         inputs = tuple(value.tensor for value in operands)
         self._settled.update(inputs)
-        output = self._tensor(name, dims)
+        output = self._tensor(name, dims) if into is None else into.tensor
         self._writer[output] = len(self._operators)
         self._operators.append(
             Operator(
@@ -213,16 +219,18 @@ class Builder:
         value = self.value(name)
         low = min(low, high)
         index = self._writer.get(value.tensor)
+        writers = self._joined.get(value.tensor, ()) if index is None else (index,)
         alone = all(
             self.reader_count(alias) == 1 for alias in self._names.get(value.tensor, ())
         )
-        if index is not None and alone:
-            operator = self._operators[index]
-            bounds = (
-                min(max(operator.clamp[0], low), high),
-                min(max(operator.clamp[1], low), high),
-            )
-            self._operators[index] = replace(operator, clamp=bounds)
+        if writers and alone:
+            for index in writers:
+                operator = self._operators[index]
+                bounds = (
+                    min(max(operator.clamp[0], low), high),
+                    min(max(operator.clamp[1], low), high),
+                )
+                self._operators[index] = replace(operator, clamp=bounds)
             return value
         return self.emit(
             Op.CLAMP,
@@ -246,6 +254,49 @@ class Builder:
             dims=dims,
             weights=ConstantWeights(stored),
         )
+
+    # ---- boxes
+
+    def empty(self, shape: Shape, order: Order, dims: Dims) -> Value:
+        """Add a tensor that several operators will write, each a box of it."""
+        self._check_dims(dims)
+        tensor = self._tensor(self.node.outputs[0] if self.node else "", dims)
+        self._settled.add(tensor)
+        self._joined[tensor] = ()
+        return Value(tensor, shape, order)
+
+    def bounded_by(self, value: Value, writers: Iterable[Value]) -> None:
+        """Say that bounding what these hold is bounding a value of several."""
+        self._joined[value.tensor] = tuple(
+            self._writer[writer.tensor] for writer in writers
+        )
+
+    def box(
+        self, value: Value, origin: Dims, dims: Dims, shape: Shape, order: Order
+    ) -> Value:
+        """Return a box of a value; it has no memory of its own.
+
+        Args:
+            value: What it is a box of.
+            origin: Where it begins, in stored dimensions.
+            dims: Its stored dimensions.
+            shape: Its shape.
+            order: The order of its axes.
+        """
+        tensor = self._tensors[value.tensor]
+        if dims == tensor.dims:
+            return Value(value.tensor, shape, order)
+        parent = value.tensor
+        if tensor.parent is not None:
+            parent = tensor.parent
+            n, h, w, c = (
+                own + of for own, of in zip(origin, tensor.origin, strict=True)
+            )
+            origin = (n, h, w, c)
+        self._settled.update((value.tensor, parent))
+        self._tensors.append(Tensor(tensor.name, dims, 0, parent, origin))
+        self._settled.add(len(self._tensors) - 1)
+        return Value(len(self._tensors) - 1, shape, order)
 
     # ---- arrangement
 
@@ -359,6 +410,7 @@ class Builder:
 
     def _with_dims(self, value: Value, dims: Dims) -> Value:
         """Return the same bytes in a tensor of other stored dimensions."""
+        self._check_dims(dims)
         tensor = self._tensors[value.tensor]
         writer = self._writer.get(value.tensor)
         free = (
@@ -367,7 +419,6 @@ class Builder:
             else self._operators[writer].code is Op.CONSTANT
         )
         if free and value.tensor not in self._settled:
-            self._check_dims(dims)
             self._tensors[value.tensor] = replace(tensor, dims=dims)
             return value
         return self.emit(Op.CLAMP, [value], value.shape, value.order, dims=dims)
@@ -388,7 +439,7 @@ class Builder:
                 # Before it is decided how the first one crosses.
                 value = self._copy(value)
             value = self._crossing(value)
-            if value.tensor not in self._writer or value.tensor in outputs:
+            if not self._may_be_output(value.tensor) or value.tensor in outputs:
                 value = self._crossing(self._copy(value))
             outputs.append(value.tensor)
         self.node = None
@@ -403,7 +454,11 @@ class Builder:
                 output_infos=self.source.outputs,
             )
         )
-        read = {tensor for operator in graph.operators for tensor in operator.inputs}
+        read = {
+            graph.root(tensor)
+            for operator in graph.operators
+            for tensor in operator.inputs
+        }
         for info, tensor in zip(graph.input_infos, graph.inputs, strict=True):
             if tensor not in read:
                 raise Unsupported(f"no output depends on input {info.name!r}")
@@ -423,7 +478,7 @@ class Builder:
         # lie in them, in that order, are in row-major order.
         fine, _ = self._split(value, row_major)
         spans = layout.spread(self.dims(value), fine.shape, fine.order)
-        if spans is not None and value.tensor in self._writer:
+        if spans is not None and self._may_be_output(value.tensor):
             crossing = [axis for dim in (0, 3, 1, 2) for axis in spans[dim]]
             if crossing == sorted(crossing):
                 tensor = self._tensors[value.tensor]
@@ -432,6 +487,12 @@ class Builder:
                 )
                 return value
         return self.arranged(value, row_major)
+
+    def _may_be_output(self, tensor: int) -> bool:
+        """Whether a tensor is computed and is no box of another."""
+        return (tensor in self._writer or tensor in self._joined) and (
+            self._tensors[tensor].parent is None
+        )
 
     def _tensor(self, name: str, dims: Dims, wire_layout: int = 0) -> int:
         self._tensors.append(Tensor(name, dims, wire_layout))
@@ -443,18 +504,28 @@ class Builder:
 
 
 def _without_dead_code(graph: Graph) -> Graph:
+    """Leave out what no output depends on; a tensor is needed with all its boxes."""
     needed = set(graph.outputs)
     operators = []
     for operator in reversed(graph.operators):
-        if operator.output in needed:
-            needed.update(operator.inputs)
+        if graph.root(operator.output) in needed:
+            needed.update(graph.root(tensor) for tensor in operator.inputs)
             operators.append(operator)
     operators.reverse()
-    kept = sorted(needed.union(graph.inputs))
+    used = needed.union(graph.inputs)
+    for operator in operators:
+        used.update(operator.inputs, (operator.output,))
+    kept = sorted(used)
     number = {tensor: index for index, tensor in enumerate(kept)}
+
+    def renumbered(tensor: Tensor) -> Tensor:
+        if tensor.parent is None:
+            return tensor
+        return replace(tensor, parent=number[tensor.parent])
+
     return replace(
         graph,
-        tensors=tuple(graph.tensors[tensor] for tensor in kept),
+        tensors=tuple(renumbered(graph.tensors[tensor]) for tensor in kept),
         operators=tuple(
             replace(
                 operator,

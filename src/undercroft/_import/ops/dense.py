@@ -116,3 +116,25 @@ def _over_image(
         weights=ConvWeights(kernel, bias),
     )
     return builder.viewed(result, (n, cout))
+
+
+def multiplied(builder: Builder, value: Value, axis: int, matrix: Array) -> Value:
+    """Multiply one axis of a value by a constant matrix.
+
+    Args:
+        builder: The builder.
+        value: Any value.
+        axis: Which axis.
+        matrix: `(size of the axis, size after)`.
+    """
+    rows = builder.axis_last(value, axis)
+    dims = builder.dims(rows)
+    shape = (*value.shape[:axis], matrix.shape[1], *value.shape[axis + 1 :])
+    return builder.emit(
+        Op.FULLY_CONNECTED,
+        [rows],
+        shape,
+        rows.order,
+        dims=(dims[0], dims[1], dims[2], matrix.shape[1]),
+        weights=DenseWeights(matrix, np.zeros(matrix.shape[1], np.float32)),
+    )

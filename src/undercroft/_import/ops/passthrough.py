@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identity and Dropout, which do nothing at inference."""
+"""Identity, Dropout and Cast, where they do nothing at inference."""
 
 from __future__ import annotations
 
+import onnx
+
 from undercroft._import.builder import Builder, Unsupported
-from undercroft._import.ops._registry import handler
+from undercroft._import.ops._registry import attribute, handler
 from undercroft._import.source import Node
+
+
+@handler("Cast")
+def cast(node: Node, builder: Builder) -> None:
+    """To float32, which everything already is."""
+    if attribute(node, "to", 0) != onnx.TensorProto.FLOAT:
+        raise Unsupported("it casts to another type than float32")
+    builder.bind(node.outputs[0], builder.value(node.input(0)))
 
 
 @handler("Identity", "Dropout")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from undercroft import _spec
 from undercroft._import.builder import Builder, Unsupported
@@ -13,6 +14,8 @@ from undercroft._import.ops._registry import attribute, handler
 from undercroft._import.ops._spatial import Spatial, bind_lowered, lifted
 from undercroft._import.source import Node
 from undercroft._spec import Op
+
+_WINDOW: Final = min(_spec.MAX_KERNEL_SIZE, _spec.MAX_STRIDE)
 
 
 @handler("MaxPool", "AveragePool")
@@ -78,7 +81,30 @@ def global_average_pool(node: Node, builder: Builder) -> None:
     image_shape = (shape[0], shape[1], 1, math.prod(shape[2:]))
     if len(shape) == 4:
         image_shape = (shape[0], shape[1], shape[2], shape[3])
-    image = builder.nhwc(builder.viewed(value, image_shape))
+    image = builder.nhwc(builder.reshaped(value, image_shape))
     result = builder.emit(Op.GLOBAL_AVERAGE_POOL, [image], (*shape[:2], 1, 1), NHWC)
     ones = (1,) * (len(shape) - 2)
     builder.bind(node.outputs[0], builder.viewed(result, (*shape[:2], *ones)))
+
+
+@handler("GlobalMaxPool")
+def global_max_pool(node: Node, builder: Builder) -> None:
+    """MAX_POOL_2D with a window of all; several where it is beyond the largest."""
+    value = builder.value(node.input(0))
+    shape = value.shape
+    if len(shape) < 3:
+        raise Unsupported(f"its input has shape {shape}")
+    size = (shape[2], math.prod(shape[3:]))
+    image = builder.nhwc(builder.reshaped(value, (*shape[:2], *size)))
+    while max(size) > 1:
+        kernel = (min(size[0], _WINDOW), min(size[1], _WINDOW))
+        size = (-(-size[0] // kernel[0]), -(-size[1] // kernel[1]))
+        image = builder.emit(
+            Op.MAX_POOL_2D,
+            [image],
+            (*shape[:2], *size),
+            NHWC,
+            attributes=Attributes(kernel=kernel, stride=kernel, dilation=(1, 1)),
+        )
+    ones = (1,) * (len(shape) - 2)
+    builder.bind(node.outputs[0], builder.viewed(image, (*shape[:2], *ones)))
