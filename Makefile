@@ -83,7 +83,7 @@ check-gen: $(STAMPS)/venv ## fail when a generated file is stale
 	@$(BIN)/python spec/gen.py --check
 
 test: setup lint ## everything, from types to the board
-	@$(BIN)/python -m pytest -m "not exhaustive and not zoo"
+	@$(BIN)/python tools/run_tests.py
 
 test-exhaustive: $(STAMPS)/venv engine ## all 255 other values of each byte of header and license
 	@$(BIN)/python -m pytest -m exhaustive
