@@ -89,6 +89,21 @@ UC_VEC_INLINE uc_vec uc_vec_take(const float **p, size_t step_bytes)
 	return x;
 }
 
+/* 3 quads, two thirds of the instructions of one at a time; both pointers move
+ * on. */
+UC_VEC_INLINE void uc_vec_copy_3(float **to, const float **from,
+				 size_t to_step_bytes, size_t from_step_bytes)
+{
+	float32x4x3_t x;
+
+	__asm__ volatile(
+		"ld1 {%S[x].4s - %U[x].4s}, [%[from]], %[from_step]\n\t"
+		"st1 {%S[x].4s - %U[x].4s}, [%[to]], %[to_step]"
+		: [x] "=&w"(x), [from] "+r"(*from), [to] "+r"(*to)
+		: [from_step] "r"(from_step_bytes), [to_step] "r"(to_step_bytes)
+		: "memory");
+}
+
 #else
 
 typedef __m128 uc_vec;
@@ -136,6 +151,15 @@ UC_VEC_INLINE uc_vec uc_vec_take(const float **p, size_t step_bytes)
 
 	*p = (const float *)(const void *)((const char *)*p + step_bytes);
 	return x;
+}
+
+UC_VEC_INLINE void uc_vec_copy_3(float **to, const float **from,
+				 size_t to_step_bytes, size_t from_step_bytes)
+{
+	__builtin_memcpy(*to, *from, 3 * sizeof(uc_vec));
+	*to = (float *)(void *)((char *)*to + to_step_bytes);
+	*from = (const float *)(const void *)((const char *)*from +
+					      from_step_bytes);
 }
 
 #endif

@@ -59,6 +59,10 @@ static inline const float *uc_conv_first_tap(const struct uc_conv *cv,
  */
 const float *uc_conv_take_straight(const struct uc_conv *cv,
 				   struct uc_conv_cursor *cur, size_t rows);
+/* The same for the pixels, 1 to *rows of them, that do so from here on; NULL
+ * when the next one does not. */
+const float *uc_conv_take_run(const struct uc_conv *cv,
+			      struct uc_conv_cursor *cur, size_t *rows);
 /* Takes any `rows` pixels; true when every window lies inside the input. */
 bool uc_conv_take_tile(const struct uc_conv *cv, struct uc_conv_cursor *cur,
 		       struct uc_conv_pixel *px, size_t rows);

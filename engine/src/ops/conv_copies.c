@@ -5,6 +5,7 @@
  * one long row than for many short taps (docs/kernels.md).
  */
 #include "conv.h"
+#include "vec.h"
 
 #define QUAD 4 /* floats to a vector register */
 
@@ -30,46 +31,45 @@ static inline void zero_floats(float *dst, int64_t count)
 		dst[i] = 0.0f;
 }
 
-/* Windows inside the input, pixel_step apart, a kernel row at a time; with
- * constant `quads` the copies have no loop. */
+/*
+ * Windows inside the input, pixel_step apart, a kernel row at a time. With
+ * constant `triples` (3 quads) and height the copies have no loop; a row that is no whole
+ * number of them is copied with what comes after it.
+ */
 static inline void copy_inside(const struct uc_conv *cv, const float *first,
-			       size_t rows, float *dst, int64_t quads)
+			       size_t rows, float *dst, size_t triples,
+			       size_t height)
 {
-	int64_t height = cv->win.kernel_h;
-	int64_t run = cv->run;
-	int64_t row_step = cv->row_step;
-	int64_t pixel_step = cv->pixel_step;
+	const size_t step = 3 * QUAD * sizeof(float);
+	const size_t before = (triples - 1) * step;
+	/* From the last triple of a row to the first of the next. */
+	size_t to = (size_t)cv->run * sizeof(float) - before;
+	size_t from = (size_t)cv->row_step * sizeof(float) - before;
+	size_t pixel_step = (size_t)cv->pixel_step;
 
-	for (size_t i = 0; i < rows; i++) {
+	for (; rows; rows--, first += pixel_step) {
 		const float *src = first;
 
-		for (int64_t ky = 0; ky < height; ky++) {
-			copy_quads(dst, src, quads);
-			dst += run;
-			src += row_step;
+		for (size_t ky = height; ky; ky--) {
+			for (size_t i = triples - 1; i; i--)
+				uc_vec_copy_3(&dst, &src, step, step);
+			uc_vec_copy_3(&dst, &src, to, from);
 		}
-		first += pixel_step;
 	}
 }
-
 static void copy_windows(const struct uc_conv *cv, const float *first,
 			 size_t rows, float *dst)
 {
-	int64_t quads = (cv->run + QUAD - 1) / QUAD;
+	size_t triples = (size_t)(cv->run + 3 * QUAD - 1) / (3 * QUAD);
 
-	switch (quads) {
-	case 3: /* 3x3 over 3 or 4 channels */
-		copy_inside(cv, first, rows, dst, 3);
-		break;
-	case 4: /* 5x5 over 3 channels */
-		copy_inside(cv, first, rows, dst, 4);
-		break;
-	case 6: /* 7x7 over 3 channels, 3x3 over 8 */
-		copy_inside(cv, first, rows, dst, 6);
-		break;
-	default:
-		copy_inside(cv, first, rows, dst, quads);
-	}
+	size_t height = (size_t)cv->win.kernel_h;
+
+	if (triples == 1 && height == 3) /* 3x3 over up to 4 channels */
+		copy_inside(cv, first, rows, dst, 1, 3);
+	else if (triples == 2) /* 7x7 over 3 channels, 3x3 over 8 */
+		copy_inside(cv, first, rows, dst, 2, height);
+	else
+		copy_inside(cv, first, rows, dst, triples, height);
 }
 
 /* One window, tap by tap, the channels of one group. */
@@ -98,34 +98,29 @@ static void copy_taps(const struct uc_conv *cv, const struct uc_conv_pixel *px,
 	}
 }
 
-static void copy_border_tile(const struct uc_conv *cv,
-			     struct uc_conv_cursor *cur, size_t rows)
-{
-	struct uc_conv_pixel px[UC_MAX_TILE_ROWS] = {0};
-	size_t k = (size_t)(cv->win.kernel_h * cv->run);
-
-	uc_conv_take_tile(cv, cur, px, rows);
-	for (size_t i = 0; i < rows; i++) {
-		float *dst = cv->copies + i * k;
-
-		if (cv->runs && px[i].inside)
-			copy_windows(cv, uc_conv_first_tap(cv, &px[i]), 1, dst);
-		else
-			copy_taps(cv, &px[i], dst);
-	}
-}
-
 /* A tile's windows, one after another. */
 static void copy_tile(const struct uc_conv *cv, struct uc_conv_cursor *cur,
 		      size_t rows)
 {
-	const float *first =
-		cv->runs ? uc_conv_take_straight(cv, cur, rows) : NULL;
+	size_t k = (size_t)(cv->win.kernel_h * cv->run);
+	float *dst = cv->copies;
+	size_t count = 0;
 
-	if (first)
-		copy_windows(cv, first, rows, cv->copies);
-	else
-		copy_border_tile(cv, cur, rows);
+	for (; rows; rows -= count, dst += count * k) {
+		const float *first = NULL;
+		struct uc_conv_pixel px = {0};
+
+		count = rows;
+		if (cv->runs)
+			first = uc_conv_take_run(cv, cur, &count);
+		if (first) {
+			copy_windows(cv, first, count, dst);
+			continue;
+		}
+		count = 1;
+		uc_conv_take_tile(cv, cur, &px, count);
+		copy_taps(cv, &px, dst);
+	}
 }
 
 void uc_conv_run_copies(const struct uc_conv *cv,
