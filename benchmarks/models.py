@@ -147,7 +147,9 @@ def run(device: str, wanted: Iterable[tuple[str, int]], *, again: bool) -> list[
 def _start_board() -> None:
     from undercroft import _board
 
-    _board.ensure_up(BOARD, progress=lambda text: print(f"  {text}", flush=True))
+    _board.ensure_up(
+        BOARD, large=True, progress=lambda text: print(f"  {text}", flush=True)
+    )
 
 
 def _stop_board() -> None:

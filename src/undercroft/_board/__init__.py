@@ -110,6 +110,7 @@ def ensure_up(
     clock: Clock | str | None = None,
     port: int | None = None,
     extra: Mapping[str, Path] | None = None,
+    large: bool | None = None,
     timeout_seconds: float | None = None,
     progress: Progress | None = None,
 ) -> BoardInfo:
@@ -126,6 +127,9 @@ def ensure_up(
             running, else a free one.
         extra: More files to have on the board, path below
             ``/opt/undercroft`` to host file; None takes what is running.
+        large: Whether it has memory and a disk for networks of hundreds of
+            megabytes; None takes what is running, else it has not. Becoming large
+            empties its disk.
         timeout_seconds: Deadline of a start.
         progress: Called with a sentence at each stage.
 
@@ -144,12 +148,14 @@ def ensure_up(
         images = build_images(extra=extra, progress=tell)
         clock_now = wanted_clock or (Clock(current.clock) if current else Clock.REAL)
         if current is not None:
-            reason = _reason_to_restart(current, images, clock_now, port)
+            if large is None:
+                large = current.large
+            reason = _reason_to_restart(current, images, clock_now, port, large)
             if not reason:
                 return current
             tell(f"restarting the board: {reason}")
             lifecycle.stop(current)
-        asked = (images.key, clock_now, port)
+        asked = (images.key, clock_now, port, large)
         known = _failed.get(name)
         if known is not None and known[0] == asked:
             raise known[1]
@@ -160,6 +166,7 @@ def ensure_up(
                 clock=clock_now,
                 host_port=port or 0,
                 extra=extra or {},
+                large=large or False,
                 timeout_seconds=timeout_seconds,
                 progress=tell,
             )
@@ -285,7 +292,7 @@ def _parse_clock(clock: Clock | str) -> Clock:
 
 
 def _reason_to_restart(
-    current: BoardInfo, images: Images, clock: Clock, port: int | None
+    current: BoardInfo, images: Images, clock: Clock, port: int | None, large: bool
 ) -> str:
     """Say why a running board will not do; empty when it will."""
     if not current.ready:
@@ -294,6 +301,8 @@ def _reason_to_restart(
         return "our programs or its images have changed"
     if current.clock != clock.value:
         return f"its clock is '{current.clock}', wanted '{clock.value}'"
+    if large != current.large:
+        return f"wanted {'a large one' if large else 'one of the usual size'}"
     if port and port != current.port:
         return f"it listens on port {current.port}, wanted {port}"
     return ""

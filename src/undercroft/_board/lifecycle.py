@@ -33,7 +33,7 @@ from undercroft._board.failures import (
 from undercroft._board.images import Images
 from undercroft._board.process import ProcessId
 from undercroft._board.qmp import Qmp, QmpClosedError
-from undercroft._board.recipe import STATE_BYTES
+from undercroft._board.recipe import LARGE_STATE_BYTES, STATE_BYTES
 from undercroft._board.sockets import connect
 from undercroft._board.state import STATE_NAME, BoardInfo, board_folder, write_state
 from undercroft._cache import Progress
@@ -69,6 +69,7 @@ def start(
     clock: qemu.Clock,
     host_port: int,
     extra: Mapping[str, Path],
+    large: bool = False,
     timeout_seconds: float | None,
     progress: Progress,
 ) -> BoardInfo:
@@ -80,6 +81,8 @@ def start(
         clock: What drives its time.
         host_port: Port on the host's loopback interface; 0 for a free one.
         extra: Remembered in the board's state file.
+        large: Whether it gets memory and a disk for large networks. A smaller disk
+            that it has is made anew, and what was on it is gone.
         timeout_seconds: Deadline of the whole start; None for the default.
         progress: Told each stage reached.
 
@@ -95,13 +98,14 @@ def start(
     require_tools([qemu.PROGRAM, "mke2fs"], purpose="run the emulated board")
     if host_port:
         check_port_free(host_port)
-    folder = prepare_folder(name)
+    folder = prepare_folder(name, large=large)
     machine = qemu.Machine(
         images=images,
         state_image=folder / qemu.STATE_IMAGE,
         clock=clock,
         host_port=host_port,
         boot_time=int(time.time()),
+        large=large,
     )
     started = time.monotonic()
     deadline = started + (timeout_seconds or BOOT_SECONDS[clock])
@@ -116,6 +120,7 @@ def start(
         folder=folder,
         root_image=images.root,
         payload_image=images.payload,
+        large=large,
         extra={place: str(path) for place, path in extra.items()},
     )
     try:
@@ -182,10 +187,10 @@ def check_port_free(port: int) -> None:
             ) from error
 
 
-def prepare_folder(name: str) -> Path:
+def prepare_folder(name: str, *, large: bool = False) -> Path:
     """Make a board's private folder ready for a start.
 
-    Its state disk stays as it is, and is made when absent.
+    Its state disk stays as it is, and is made when absent or too small.
 
     Raises:
         HarnessError: The folder or the disk could not be made.
@@ -199,9 +204,10 @@ def prepare_folder(name: str) -> Path:
         for log in (qemu.CONSOLE_LOG, qemu.SECURE_LOG, qemu.AGENT_LOG, QEMU_LOG):
             (folder / log).write_bytes(b"")
         state = folder / qemu.STATE_IMAGE
-        if not state.exists():
+        size_bytes = LARGE_STATE_BYTES if large else STATE_BYTES
+        if not state.exists() or state.stat().st_size < size_bytes:
             scratch = state.with_suffix(".new")
-            make_empty_image(scratch, STATE_BYTES, label="undercroft-state")
+            make_empty_image(scratch, size_bytes, label="undercroft-state")
             scratch.replace(state)
     except OSError as error:
         raise HarnessError(

@@ -52,6 +52,13 @@ class Machine:
     """Port on the host's loopback interface; 0 lets the host choose."""
     boot_time: int = 0
     """Seconds since 1970 that the board's clock starts from."""
+    large: bool = False
+    """Whether it has memory for networks of hundreds of megabytes."""
+
+    @property
+    def ram_bytes(self) -> int:
+        """Memory of the normal world and of OP-TEE's shared memory."""
+        return recipe.LARGE_RAM_BYTES if self.large else recipe.RAM_BYTES
 
 
 def arguments(machine: Machine) -> list[str]:
@@ -89,12 +96,12 @@ def arguments(machine: Machine) -> list[str]:
         recipe.CPU,
         *_clock_arguments(machine.clock),
         "-m",
-        f"size={recipe.RAM_BYTES // 2**20}M",
+        f"size={machine.ram_bytes // 2**20}M",
         # Shared, so that a test can look at all of the normal world's memory; in
         # the host's memory only, because a file would be written back to disk
         # for as long as the board runs.
         "-object",
-        f"memory-backend-memfd,id=ram,size={recipe.RAM_BYTES},share=on",
+        f"memory-backend-memfd,id=ram,size={machine.ram_bytes},share=on",
         "-bios",
         str(images.flash),
         "-kernel",

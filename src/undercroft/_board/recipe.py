@@ -139,5 +139,9 @@ CPU = "cortex-a76"
 RAM_BYTES = 1024 * 1024 * 1024
 CORES = 2
 STATE_BYTES = 256 * 1024 * 1024
+# A large board, for networks of hundreds of megabytes. Unused parts of its memory
+# and disk cost the host nothing.
+LARGE_RAM_BYTES = 4096 * 1024 * 1024
+LARGE_STATE_BYTES = 2048 * 1024 * 1024
 AGENT_PORT = 8080
 GUEST_ADDRESS = "10.0.2.15"

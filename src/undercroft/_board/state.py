@@ -37,6 +37,8 @@ class BoardInfo:
     payload_image: Path
     extra: dict[str, str]
     """More files on the payload disk: path on the board to host file."""
+    large: bool = False
+    """Whether it has memory and a disk for networks of hundreds of megabytes."""
     ready: bool = False
     """Whether it came up; else it is starting, or its starter was killed."""
     has_agent: bool = False

@@ -96,6 +96,12 @@ def build(refresh: bool, as_json: bool) -> None:
     help="Port of the agent on 127.0.0.1. Default: a free one.",
 )
 @click.option(
+    "--large/--usual-size",
+    default=None,
+    help="Memory and a disk for networks of hundreds of megabytes; becoming large "
+    "empties the disk. Default: as it runs, else the usual size.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=1),
     metavar="SECONDS",
@@ -106,6 +112,7 @@ def up(
     name: str,
     clock: str | None,
     port: int | None,
+    large: bool | None,
     timeout: float | None,
     as_json: bool,
 ) -> None:
@@ -121,7 +128,12 @@ def up(
     started = time.monotonic()
     with _progress(as_json) as tell:
         info = _board.ensure_up(
-            name, clock=clock, port=port, timeout_seconds=timeout, progress=tell
+            name,
+            clock=clock,
+            port=port,
+            large=large,
+            timeout_seconds=timeout,
+            progress=tell,
         )
     if as_json:
         print_json(info.record())

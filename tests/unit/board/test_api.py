@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from undercroft import _board
-from undercroft._board import state
+from undercroft._board import lifecycle, state
 from undercroft._board.images import Images
 from undercroft.errors import HarnessError
 
@@ -157,3 +157,18 @@ def test_nothing_is_inherited_by_qemu(fake_qemu: Play, built: list[Images]) -> N
             str(link.readlink()) for link in Path(f"/proc/{info.pid}/fd").iterdir()
         ]
     assert str(Path(__file__)) not in links
+
+
+def test_large_board_has_memory_and_disk(fake_qemu: Play, built: list[Images]) -> None:
+    fake_qemu("up")
+    usual = _board.ensure_up("one")
+    assert not usual.large
+    assert usual.state_image.stat().st_size == lifecycle.STATE_BYTES
+    large = _board.ensure_up("one", large=True)
+    assert large.pid != usual.pid
+    assert large.large
+    assert large.state_image.stat().st_size == lifecycle.LARGE_STATE_BYTES
+    assert _board.ensure_up("one") == large
+    small = _board.ensure_up("one", large=False)
+    assert not small.large
+    assert small.state_image.stat().st_size == lifecycle.LARGE_STATE_BYTES
