@@ -42,6 +42,7 @@ struct uc_op_type {
 	bool no_input;
 	bool second_input; /* but with UC_OP_FLAG_SCALAR_OPERAND */
 	uint16_t flags;	   /* UC_OP_FLAG_* that its record may have */
+	bool int8_weights; /* panels may be stored as int8 */
 	bool (*check)(const struct uc_op_shapes *s);
 	/* Weights the op must have: panel size and count; both 0 for none. */
 	void (*panels)(const struct uc_op_shapes *s, uint64_t *panel_bytes,
@@ -52,5 +53,18 @@ struct uc_op_type {
 
 /* NULL when this build does not have the operator. */
 const struct uc_op_type *uc_op_find(uint16_t code);
+
+/*
+ * The three callbacks again, with the format of the weights taken into
+ * account: an operator itself only ever sees f32 panels. A part of a step is
+ * unpacked into scratch, computed, and the next part comes.
+ */
+
+/* False: the operator cannot have weights of its record's format. */
+bool uc_op_panels(const struct uc_op_type *type, const struct uc_op_shapes *s,
+		  uint64_t *panel_bytes, uint64_t *panel_count);
+uint64_t uc_op_scratch(const struct uc_op_type *type,
+		       const struct uc_op_shapes *s);
+void uc_op_run(const struct uc_op_type *type, const struct uc_op_step *step);
 
 #endif /* UC_OP_H */

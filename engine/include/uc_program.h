@@ -54,6 +54,7 @@ struct uc_op {
 		weights; /* UC_NO_TENSOR, or the tensor that holds the panels */
 	uint32_t spill_page; /* SPILL, FILL: the first page of the slot */
 	uint8_t function;    /* of those that have several, else 0 */
+	uint8_t weights_format;
 };
 
 struct uc_program {

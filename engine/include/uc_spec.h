@@ -43,6 +43,7 @@
 #define UC_ARENA_SLACK_BYTES 64U
 #define UC_PANEL_CHANNELS 8U
 #define UC_WINDOW_MIN_PAGES 2U
+#define UC_UNPACK_BYTES 65536U
 #define UC_DEFAULT_ARENA_BYTES 12582912U
 
 /* [suites] */
@@ -52,6 +53,10 @@
 
 /* [dtypes] */
 #define UC_DTYPE_F32 1U
+
+/* [weights_formats] */
+#define UC_WEIGHTS_F32 0U
+#define UC_WEIGHTS_INT8 1U
 
 /* [wire_layouts] */
 #define UC_WIRE_AS_STORED 0U

@@ -89,8 +89,7 @@ bool uc_program_tensor_reserved_is_zero(const struct uc_program *program,
 bool uc_program_op_reserved_is_zero(const struct uc_program *program,
 				    uint32_t index)
 {
-	return uc_is_zero(op_record(program, index) + 94, 1) &&
-	       uc_is_zero(op_record(program, index) + 100,
+	return uc_is_zero(op_record(program, index) + 100,
 			  UC_OP_RECORD_BYTES - 100);
 }
 
@@ -166,6 +165,7 @@ void uc_program_op(const struct uc_program *program, uint32_t index,
 	op->weights = uc_load_u16(record + 92);
 	op->function = record[95];
 	op->spill_page = uc_load_u32(record + 96);
+	op->weights_format = record[94];
 }
 
 uint16_t uc_program_input(const struct uc_program *program, uint32_t index)

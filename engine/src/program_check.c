@@ -261,7 +261,8 @@ static bool check_weights(struct check *check, uint32_t index,
 	uint64_t resident = 0;
 	uint64_t streamed = 0;
 
-	type->panels(shapes, &panel_bytes, &panel_count);
+	if (!uc_op_panels(type, shapes, &panel_bytes, &panel_count))
+		return false;
 	if (op->panel_bytes != panel_bytes || op->panel_count != panel_count ||
 	    (panel_bytes == 0) != (panel_count == 0) || panel_bytes % 32 != 0)
 		return false;
@@ -383,7 +384,7 @@ static enum uc_status check_op(struct check *check, uint32_t index)
 	if (!type->check(&shapes) ||
 	    !check_weights(check, index, type, &shapes))
 		return UC_ST_BAD_PROGRAM;
-	scratch = type->scratch(&shapes);
+	scratch = uc_op_scratch(type, &shapes);
 	if (check->scratch < scratch)
 		check->scratch = scratch;
 	return UC_ST_OK;

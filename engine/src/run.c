@@ -48,7 +48,7 @@ static bool load_operands(struct uc_engine *engine, struct operands *operands,
 static bool load_scratch(struct uc_engine *engine,
 			 const struct uc_op_type *type, struct uc_op_step *step)
 {
-	uint64_t bytes = type->scratch(&step->s);
+	uint64_t bytes = uc_op_scratch(type, &step->s);
 
 	if (bytes == 0)
 		return true;
@@ -126,7 +126,7 @@ static bool run_step(struct uc_engine *engine, enum uc_status *status)
 	}
 
 	begin = uc_port_ticks();
-	type->run(&step);
+	uc_op_run(type, &step);
 	engine->stats.ticks_compute += uc_port_ticks() - begin;
 
 	if (operands.op.weights == UC_NO_TENSOR &&

@@ -46,6 +46,7 @@ ARENA_ALIGN_BYTES: Final[int] = 64
 ARENA_SLACK_BYTES: Final[int] = 64
 PANEL_CHANNELS: Final[int] = 8
 WINDOW_MIN_PAGES: Final[int] = 2
+UNPACK_BYTES: Final[int] = 65536
 DEFAULT_ARENA_BYTES: Final[int] = 12582912
 
 # [suites]
@@ -55,6 +56,10 @@ SUITE_CHACHA20_POLY1305: Final[int] = 3
 
 # [dtypes]
 DTYPE_F32: Final[int] = 1
+
+# [weights_formats]
+WEIGHTS_F32: Final[int] = 0
+WEIGHTS_INT8: Final[int] = 1
 
 # [wire_layouts]
 WIRE_AS_STORED: Final[int] = 0

@@ -38,6 +38,7 @@ from undercroft.keys import ModelKey, ProviderKey
 from undercroft.sealed import PREFIX
 
 if TYPE_CHECKING:
+    from undercroft.plan import WeightsFormat
     from undercroft.tensor import TensorInfo
 
 __all__ = ["SealResult", "seal"]
@@ -96,6 +97,7 @@ def seal(
     plan: Plan | None = None,
     budget: str | int = "12MiB",
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    weights: WeightsFormat = "f32",
     model_version: int = 1,
     key_file: Path | str | None = None,
     model_id: bytes | None = None,
@@ -108,9 +110,11 @@ def seal(
         model: an ONNX file. Not looked at when `plan` is given.
         output: the sealed file; replaced when it exists.
         signing_key: the provider's key; licenses must be signed with the same.
-        plan: the plan to follow; made with `budget` and `input_shapes` without.
+        plan: the plan to follow; made with `budget`, `input_shapes` and
+            `weights` without.
         budget: secure memory to plan for, in bytes or as "12MiB".
         input_shapes: static shapes for inputs whose shape is not.
+        weights: "f32", or "int8" for weights in 8 bits (see `plan`).
         model_version: a number that the provider counts up.
         key_file: where the model's id and content key are kept, `OUTPUT.key`
             without. An existing one is used again, so that licenses issued for
@@ -129,7 +133,7 @@ def seal(
     """
     output = Path(output)
     if plan is None:
-        plan = _make_plan(model, budget, input_shapes)
+        plan = _make_plan(model, budget, input_shapes, weights)
     key_path, model_key, is_new = _model_key(output, key_file, model_id, content_key)
     header = SealedHeader(
         model_id=model_key.model_id,
@@ -233,10 +237,13 @@ def _make_plan(
     model: Path | str,
     budget: str | int,
     input_shapes: Mapping[str, Sequence[int]] | None,
+    weights: WeightsFormat,
 ) -> Plan:
     from undercroft.plan import plan as make_plan
 
-    made: Plan = make_plan(model, budget=budget, input_shapes=input_shapes)
+    made: Plan = make_plan(
+        model, budget=budget, input_shapes=input_shapes, weights=weights
+    )
     return made
 
 

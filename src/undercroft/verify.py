@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from undercroft._device.base import Device
-    from undercroft.plan import Plan
+    from undercroft.plan import Plan, WeightsFormat
 
 __all__ = ["OutputComparison", "Verification", "compare", "random_inputs", "verify"]
 
 DEFAULT_TOLERANCE: Final = 1e-4
+INT8_TOLERANCE: Final = 0.1
+"""Of weights in 8 bits: what they may change. Rounding a weight to 1/254 of its
+channel's range moves an output of one layer by about 0.5 %, and layers add up."""
 
 Arrays: TypeAlias = "Mapping[str, npt.NDArray[np.float32]]"
 GivenInputs: TypeAlias = "Arrays | Callable[[Sequence[TensorInfo]], Arrays]"
@@ -70,6 +73,7 @@ class Verification:
         stats: what the inference cost, measured on the device.
         budget_bytes: secure memory that it was planned for; None for no limit.
         schemes: number of operators per partitioning scheme.
+        weights: how the weights were stored.
     """
 
     model: str
@@ -79,6 +83,7 @@ class Verification:
     stats: Stats
     budget_bytes: int | None
     schemes: Mapping[str, int]
+    weights: WeightsFormat = "f32"
 
     @property
     def max_abs_error(self) -> float:
@@ -106,6 +111,7 @@ class Verification:
         return {
             "model": self.model,
             "device": self.device,
+            "weights": self.weights,
             "budget_bytes": self.budget_bytes,
             "secure_peak_bytes": stats.secure_peak_bytes,
             "weights_bytes": stats.weights_bytes,
@@ -133,7 +139,9 @@ def verify(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     inputs: GivenInputs | None = None,
     seed: int = 0,
-    tolerance: float = DEFAULT_TOLERANCE,
+    tolerance: float | None = None,
+    weights: WeightsFormat = "f32",
+    reference: Path | str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Verification:
     """Compare a sealed run with onnxruntime.
@@ -146,7 +154,13 @@ def verify(
         inputs: arrays for some or all inputs, or a function from the model's
             inputs to such; the others are random, from a normal distribution.
         seed: of the random inputs.
-        tolerance: the largest relative error that passes.
+        tolerance: the largest relative error that passes; without, 1e-4, and
+            0.1 for weights in 8 bits.
+        weights: "f32", or "int8" for weights in 8 bits (see `plan`). They are
+            compared with the model's own, so the error is mostly that of
+            rounding them.
+        reference: the ONNX file that onnxruntime runs, where it is another than
+            the one that is sealed: a model with rounded weights, for example.
         progress: called with a sentence at each stage.
 
     Returns:
@@ -163,11 +177,13 @@ def verify(
 
     tell = progress or (lambda _stage: None)
     tell("planning")
-    plan = make_plan(model, budget=budget, input_shapes=input_shapes)
+    plan = make_plan(model, budget=budget, input_shapes=input_shapes, weights=weights)
+    if tolerance is None:
+        tolerance = DEFAULT_TOLERANCE if weights == "f32" else INT8_TOLERANCE
     given = inputs(plan.inputs) if callable(inputs) else inputs or {}
     feeds = random_inputs(plan.inputs, seed) | _checked(plan.inputs, given)
     tell("running onnxruntime")
-    expected = _run_onnxruntime(Path(model), plan.outputs, feeds)
+    expected = _run_onnxruntime(Path(reference or model), plan.outputs, feeds)
     tell("opening the device")
     target = open_device(device) if isinstance(device, str) else device
     try:
@@ -187,6 +203,7 @@ def verify(
         stats=stats,
         budget_bytes=plan.budget_bytes,
         schemes=plan.schemes,
+        weights=weights,
     )
 
 

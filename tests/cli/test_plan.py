@@ -75,3 +75,18 @@ def test_exit_codes(model: str, tmp_path: Path) -> None:
     assert unsupported.returncode == 3
     assert "operator Erf (node 'Erf_v0')" in unsupported.stderr
     assert "Traceback" not in unsupported.stderr
+
+
+def test_weights_in_8_bits(tmp_path: Path) -> None:
+    net = Net("wide")
+    path = tmp_path / "wide.onnx"
+    onnx.save(net.case(net.conv(net.input(1, 64, 9, 9), 64, 128)).model, path)
+    sizes = {}
+    for weights in ("f32", "int8"):
+        result = undercroft("plan", str(path), "--weights", weights, "--json")
+        assert result.returncode == 0, result.stderr
+        told = json.loads(result.stdout)
+        sizes[weights] = told["weights_bytes"]
+        assert told["ops"][0]["weights_format"] == weights
+    assert 3.9 < sizes["f32"] / sizes["int8"] < 4
+    assert undercroft("plan", str(path), "--weights", "int4").returncode == 2

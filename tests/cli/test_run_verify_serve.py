@@ -211,6 +211,21 @@ def test_verify_fails_when_the_answers_differ(desk: Desk) -> None:
     assert json.loads(done.stdout)["passed"] is False
 
 
+def test_verify_weights_in_8_bits(desk: Desk) -> None:
+    net = onnx_nets.Net("wide")
+    x = net.conv(net.input(1, 64, 9, 9), 64, 128)
+    onnx.save(net.case(x).model, desk.folder / "wide.onnx")
+    verify = ("verify", "wide.onnx", "--weights", "int8", "--device", "host:")
+    report = json.loads(desk.run(*verify, "--json").stdout)
+    assert report["weights"] == "int8"
+    assert report["tolerance"] == 0.1
+    assert 1e-4 < report["max_rel_error"] < 0.1
+    done = desk.run(*verify)
+    assert done.returncode == 0, done.stderr
+    assert "with weights in 8 bits the answer moved by" in done.stdout
+    assert desk.run(*verify, "--tolerance", "1e-4").returncode == 1
+
+
 def test_verify_that_does_not_fit(desk: Desk) -> None:
     done = desk.run("verify", "model.onnx", "--budget", "64KiB", "--device", "host:")
     assert done.returncode == 4

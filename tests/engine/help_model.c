@@ -221,12 +221,12 @@ static void plan_op(struct help_model *model, struct uc_op *op,
 		return;
 	}
 	CHECK(type && type->check(&shapes));
-	type->panels(&shapes, &panel_bytes, &panel_count);
+	CHECK(uc_op_panels(type, &shapes, &panel_bytes, &panel_count));
 	op->panel_bytes = (uint32_t)panel_bytes;
 	op->panel_count = (uint32_t)panel_count;
 	if (op->weights != UC_NO_TENSOR) {
 		op->scheme = UC_SCHEME_HELD;
-		scratch = type->scratch(&shapes);
+		scratch = uc_op_scratch(type, &shapes);
 		if (program->scratch_bytes < scratch)
 			program->scratch_bytes = scratch;
 		return;
@@ -253,7 +253,7 @@ static void plan_op(struct help_model *model, struct uc_op *op,
 			*step_bytes =
 				(uint64_t)op->step_panels * op->panel_bytes;
 	}
-	scratch = type->scratch(&shapes);
+	scratch = uc_op_scratch(type, &shapes);
 	if (program->scratch_bytes < scratch)
 		program->scratch_bytes = scratch;
 }
@@ -398,6 +398,7 @@ static void encode_op(const struct uc_op *op, uint8_t *to)
 	put(to + 92, op->weights, 2);
 	put(to + 96, op->spill_page, 4);
 	put(to + 95, op->function, 1);
+	put(to + 94, op->weights_format, 1);
 }
 
 static uint32_t page_count(const struct help_model *model)
@@ -560,6 +561,8 @@ void help_sample(struct help_model *model, uint32_t resident_percent,
 	model->ops[model->program.op_count - 1].act_min = 0.0f;
 	last = sample_conv(model, UC_OP_DEPTHWISE_CONV_2D, wide, 36, 3);
 	narrow = sample_conv(model, UC_OP_CONV_2D, last, 20, 1);
+	model->ops[model->program.op_count - 1].weights_format =
+		UC_WEIGHTS_INT8;
 	last = sample_conv(model, UC_OP_CONV_2D, narrow, 20, 3);
 	model->ops[model->program.op_count - 1].groups = 2;
 	last = sample_same(model, UC_OP_ADD, narrow, last);

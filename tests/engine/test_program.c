@@ -251,6 +251,9 @@ static void check_ops(void)
 	refuse_op("step panels", 0, 80, 0, 4);
 	refuse_op("step panels", 0, 80, conv->panel_count, 4);
 	refuse_op("reserved", 0, 92, 1, 1);
+	refuse_op("int8 weights in f32 panels", 0, 94, UC_WEIGHTS_INT8, 1);
+	refuse_op("weights format", 0, 94, 2, 1);
+	refuse_op("reserved", 0, 95, 1, 1);
 	refuse_op("reserved", 0, 127, 1, 1);
 	/* The constant has no input, and a panel is not of no bytes. */
 	CHECK_EQUAL(model.ops[5].code, UC_OP_CONSTANT);

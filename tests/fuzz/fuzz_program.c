@@ -299,6 +299,8 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 	op.weights = UC_NO_TENSOR;
 	op.act_min = fuzz_one_in(bytes, 3) ? 0.0f : made->act_min;
 	op.act_max = fuzz_one_in(bytes, 3) ? 6.0f : made->act_max;
+	if (uc_op_find(code)->int8_weights && fuzz_one_in(bytes, 3))
+		op.weights_format = UC_WEIGHTS_INT8;
 	op.alpha = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
 	op.beta = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
 	if (uc_op_find(code)->has_functions)
@@ -468,7 +470,7 @@ static const struct field op_fields[] = {
 	{0, 2},	 {2, 2},  {4, 2},  {6, 2},  {8, 2},  {10, 2}, {28, 2}, {30, 2},
 	{32, 2}, {34, 2}, {36, 2}, {38, 2}, {40, 2}, {42, 2}, {44, 2}, {46, 2},
 	{48, 4}, {52, 4}, {56, 4}, {60, 4}, {64, 8}, {72, 8}, {80, 4}, {84, 2},
-	{86, 2}, {88, 2}, {90, 2}, {92, 2}, {95, 1}, {96, 4},
+	{86, 2}, {88, 2}, {90, 2}, {92, 2}, {94, 1}, {95, 1}, {96, 4},
 };
 
 #define PICK(bytes, fields)                                                    \
@@ -553,7 +555,10 @@ static uint64_t work_of(const struct uc_program *program)
 		if (op.output >= program->tensor_count)
 			continue;
 		uc_program_tensor(program, op.output, &out);
-		panels = (uint64_t)op.panel_bytes * op.panel_count / 4;
+		/* Of int8 weights there are up to four in the same bytes. */
+		panels = (uint64_t)op.panel_bytes * op.panel_count;
+		if (op.weights_format == UC_WEIGHTS_F32)
+			panels /= 4;
 		work += out.bytes * (1 + (uint64_t)op.kernel_h * op.kernel_w) +
 			panels * out.n * out.h * out.w;
 	}
@@ -610,7 +615,7 @@ static void place_generously(struct help_model *model)
 		uint64_t scratch = program->page_bytes;
 
 		if (op->code != UC_OP_SPILL && op->code != UC_OP_FILL)
-			scratch = uc_op_find(op->code)->scratch(&shapes);
+			scratch = uc_op_scratch(uc_op_find(op->code), &shapes);
 		if (program->scratch_bytes < scratch)
 			program->scratch_bytes = scratch;
 	}

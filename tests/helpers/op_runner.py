@@ -31,7 +31,7 @@ INF = float("inf")
 CHECK_ONLY, SEPARATE, OVER_A, OVER_B = range(4)
 
 _MAGIC = 0x5550434F
-_REQUEST = struct.Struct("<4I12I2I4f10II4II6I")
+_REQUEST = struct.Struct("<4I12I2I4f10II4II7I")
 _ANSWER = struct.Struct("<5Q")
 # Gaps along axes (bits of runner.c: 1 c, 2 h, 4 w, 8 n), and what an operator
 # must support to have them: channels alone leave pixels evenly spaced.
@@ -59,6 +59,7 @@ class Op:
     permutation: tuple[int, int, int, int] = (0, 1, 2, 3)
     function: int = 0
     panel_bytes: int = 0
+    weights_format: int = spec.WEIGHTS_F32
 
 
 @dataclass(frozen=True)
@@ -304,6 +305,7 @@ class Runner:
             *op.permutation,
             op.function,
             op.panel_bytes,
+            op.weights_format,
             weights_bytes,
             len(steps),
             repeat,
@@ -388,3 +390,27 @@ def pack_depthwise(weight: Array, bias: Array | None) -> bytes:
 def pack_dense(weight: Array, bias: Array | None) -> bytes:
     """Pack a matrix ``(cin, cout)``."""
     return pack_conv(np.ascontiguousarray(weight.T)[:, :, None, None], bias)
+
+
+def int8_panels(panels: bytes, panel_bytes: int) -> tuple[bytes, bytes]:
+    """Quantise f32 panels, element by element as the specification says.
+
+    Args:
+        panels: Whole f32 panels.
+        panel_bytes: Bytes of one of them.
+
+    Returns:
+        The int8 panels, and the f32 panels that they stand for.
+    """
+    stored, meant = [], []
+    for at in range(0, len(panels), panel_bytes):
+        panel = np.frombuffer(panels[at : at + panel_bytes], "<f4").reshape(-1, 8)
+        bias, rows = panel[0], panel[1:]
+        scale = np.abs(rows).max(axis=0) / np.float32(127)
+        safe = np.where(scale == 0, np.float32(1), scale)
+        quantised = np.rint(rows / safe).clip(-127, 127).astype(np.int8)
+        body = quantised.tobytes()
+        body += bytes(-len(body) % 32)
+        stored.append(bias.tobytes() + scale.astype("<f4").tobytes() + body)
+        meant.append(bias.tobytes() + (quantised.astype(np.float32) * scale).tobytes())
+    return b"".join(stored), b"".join(meant)

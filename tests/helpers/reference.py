@@ -109,13 +109,29 @@ class Machine:
         kept = self.arena[start : start + op.resident_panels * op.panel_bytes]
         streamed = self.stream[op.stream_offset : op.stream_offset + op.streamed_bytes]
         data = kept.tobytes() + (streamed if op.streamed_panels else b"")
+        if op.weights_format == _spec.WEIGHTS_INT8:
+            return _unpacked(np.frombuffer(data, "<i1").reshape(op.panel_count, -1))
         return np.frombuffer(data, "<f4").reshape(op.panel_count, -1)
+
+
+def _unpacked(panels):
+    """int8 panels as f32 panels, with the padding at their end as rows of zeros."""
+    head = panels[:, :64].copy().view("<f4")
+    rows = panels[:, 64:].reshape(len(panels), -1, LANES).astype(np.float32)
+    bias, scale = head[:, :LANES], head[:, np.newaxis, LANES:]
+    return np.concatenate([bias, (rows * scale).reshape(len(panels), -1)], axis=1)
+
+
+def _without_padding(panels, rows):
+    assert not panels[:, rows * LANES :].any(), "padding is not zero"
+    return panels[:, : rows * LANES]
 
 
 def _convolution(op, a, b, shape, panels):
     n, out_h, out_w, cout = shape
     kh, kw = op.kernel
     cin_g, cout_g = a.shape[3] // op.groups, cout // op.groups
+    panels = _without_padding(panels, 1 + kh * kw * cin_g)
     rows = panels.reshape(op.groups, -1, 1 + kh * kw * cin_g, LANES)
     rows = rows.transpose(0, 2, 1, 3).reshape(op.groups, 1 + kh * kw * cin_g, -1)
     assert not rows[:, :, cout_g:].any(), "padding channels are not zero"
@@ -131,6 +147,7 @@ def _convolution(op, a, b, shape, panels):
 
 def _depthwise(op, a, b, shape, panels):
     taps = op.kernel[0] * op.kernel[1]
+    panels = _without_padding(panels, 1 + depthwise_slots(taps))
     rows = panels.reshape(-1, 1 + depthwise_slots(taps), LANES).transpose(1, 0, 2)
     rows = rows.reshape(1 + depthwise_slots(taps), -1)
     assert not rows[:, shape[3] :].any(), "padding channels are not zero"
@@ -141,6 +158,7 @@ def _depthwise(op, a, b, shape, panels):
 
 
 def _fully_connected(op, a, b, shape, panels):
+    panels = _without_padding(panels, 1 + a.shape[3])
     rows = panels.reshape(-1, 1 + a.shape[3], LANES).transpose(1, 0, 2)
     rows = rows.reshape(1 + a.shape[3], -1)
     assert not rows[:, shape[3] :].any(), "padding channels are not zero"

@@ -172,6 +172,7 @@ static void conv2d_run(const struct uc_op_step *step)
 
 const struct uc_op_type uc_op_conv2d = {
 	.code = UC_OP_CONV_2D,
+	.int8_weights = true,
 	.check = conv2d_check,
 	.panels = conv2d_panels,
 	.scratch = conv2d_scratch,

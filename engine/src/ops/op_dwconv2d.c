@@ -173,6 +173,7 @@ static void dwconv2d_run(const struct uc_op_step *step)
 
 const struct uc_op_type uc_op_dwconv2d = {
 	.code = UC_OP_DEPTHWISE_CONV_2D,
+	.int8_weights = true,
 	.check = dwconv2d_check,
 	.panels = dwconv2d_panels,
 	.scratch = dwconv2d_scratch,

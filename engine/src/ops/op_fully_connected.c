@@ -37,6 +37,7 @@ static void fully_connected_run(const struct uc_op_step *step)
 
 const struct uc_op_type uc_op_fully_connected = {
 	.code = UC_OP_FULLY_CONNECTED,
+	.int8_weights = true,
 	.check = fully_connected_check,
 	.panels = fully_connected_panels,
 	.scratch = uc_op_no_scratch,

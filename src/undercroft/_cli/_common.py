@@ -92,3 +92,15 @@ def located(
     if model.exists() or name not in _models.names():
         return model, dict(input_shapes)
     return _models.get(name), {**_models.info(name).input_shapes, **input_shapes}
+
+
+def weights_option(function: Function) -> Function:
+    """Add `--weights`."""
+    return click.option(
+        "--weights",
+        type=click.Choice(["f32", "int8"]),
+        default="f32",
+        show_default=True,
+        help="How weights are stored: as they are, or in 8 bits with a scale per "
+        "output channel, a quarter of the size.",
+    )(function)

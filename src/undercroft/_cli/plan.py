@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,14 +15,19 @@ from undercroft._cli._common import (
     json_option,
     located,
     model_argument,
+    weights_option,
 )
 from undercroft._spec import DEFAULT_PAGE_BYTES
+
+if TYPE_CHECKING:
+    from undercroft.plan import WeightsFormat
 
 
 @click.command()
 @model_argument
 @budget_option
 @input_shape_option
+@weights_option
 @click.option(
     "--page-bytes",
     type=int,
@@ -34,6 +40,7 @@ def command(
     model: Path,
     budget: str,
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    weights: WeightsFormat,
     page_bytes: int,
     as_json: bool,
 ) -> None:
@@ -55,7 +62,13 @@ def command(
     from undercroft.plan import plan
 
     path, shapes = located(model, dict(input_shapes))
-    result = plan(path, budget, input_shapes=shapes, page_bytes=page_bytes)
+    result = plan(
+        path,
+        budget,
+        input_shapes=shapes,
+        page_bytes=page_bytes,
+        weights=weights,
+    )
     if as_json:
         print_json({"model": str(model), **result.to_dict()})
         return

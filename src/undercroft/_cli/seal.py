@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import budget_option, input_shape_option, json_option
+from undercroft._cli._common import (
+    budget_option,
+    input_shape_option,
+    json_option,
+    weights_option,
+)
 
 if TYPE_CHECKING:
+    from undercroft.plan import WeightsFormat
     from undercroft.seal import SealResult
 
 
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
 )
 @budget_option
 @input_shape_option
+@weights_option
 @json_option
 def command(
     model: Path,
@@ -54,6 +61,7 @@ def command(
     model_version: int,
     budget: str,
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    weights: WeightsFormat,
     as_json: bool,
 ) -> None:
     """Seal MODEL (ONNX) for shipping.
@@ -81,6 +89,7 @@ def command(
             signing_key=signing_key,
             budget=budget,
             input_shapes=dict(input_shapes) or None,
+            weights=weights,
             model_version=model_version,
             key_file=key_file,
             progress=lambda done, total: bar.update(

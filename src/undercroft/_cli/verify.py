@@ -17,9 +17,11 @@ from undercroft._cli._common import (
     json_option,
     located,
     model_argument,
+    weights_option,
 )
 
 if TYPE_CHECKING:
+    from undercroft.plan import WeightsFormat
     from undercroft.verify import Verification
 
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     help="board:, tee:, http://HOST:PORT, or host: (no protection).",
 )
 @input_shape_option
+@weights_option
 @input_option
 @click.option(
     "--seed",
@@ -45,8 +48,8 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    default=1e-4,
-    show_default=True,
+    default=None,
+    show_default="1e-4; 0.1 with int8 weights",
     help="Largest error that passes, against the output's largest magnitude.",
 )
 @json_option
@@ -55,16 +58,18 @@ def command(
     budget: str,
     device: str,
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    weights: WeightsFormat,
     inputs: tuple[tuple[str, Path], ...],
     seed: int,
-    tolerance: float,
+    tolerance: float | None,
     as_json: bool,
 ) -> None:
     """Compare MODEL, sealed and run on a device, with onnxruntime.
 
     MODEL is an ONNX file or a known network such as resnet-50.
 
-    Seals with throw-away keys. Exits with 1 when the answers differ.
+    Seals with throw-away keys. Exits with 1 when the answers differ. With
+    --weights int8 the error that it reports is what rounding the weights did.
 
     \b
     Example:
@@ -82,6 +87,7 @@ def command(
             budget=budget,
             device=device,
             input_shapes=shapes or None,
+            weights=weights,
             inputs=lambda infos: read_arrays(inputs, infos),
             seed=seed,
             tolerance=tolerance,
@@ -122,6 +128,12 @@ def _print_table(result: Verification) -> None:
         f"{stats.world_switches} world switches, {stats.seconds:.2f} s"
     )
     if result.passed:
-        console.print("[green]passed[/]: the protected answer is the plain one")
+        what = "the protected answer is the plain one"
+        if result.weights != "f32":
+            what = (
+                f"with weights in 8 bits the answer moved by "
+                f"{result.max_rel_error:.2%}, at most {result.tolerance:.2%} is allowed"
+            )
+        console.print(f"[green]passed[/]: {what}")
     else:
         console.print(f"[red]FAILED[/]: more than {result.tolerance:g} apart")

@@ -107,6 +107,7 @@ class OpRecord:
     """Which one, of an operator that has several."""
     spill_page: int = 0
     """SPILL, FILL: the first page of the slot."""
+    weights_format: int = _spec.WEIGHTS_F32
 
     @property
     def streamed_panels(self) -> int:
@@ -254,7 +255,7 @@ def encode(program: Program) -> bytes:
             op.step_panels,
             *op.permutation,
             op.weights,
-            0,
+            op.weights_format,
             op.function,
             op.spill_page,
             bytes(28),
@@ -358,7 +359,7 @@ def _decode_op(data: memoryview, offset: int, index: int) -> OpRecord:
     fields = _OP.unpack_from(data, offset)
     where = f"operator {index}"
     _expect(
-        not any(fields[-1]) and fields[32] == 0,
+        not any(fields[-1]),
         f"{where}: reserved bytes are not zero",
     )
     try:
@@ -391,6 +392,7 @@ def _decode_op(data: memoryview, offset: int, index: int) -> OpRecord:
         weights=fields[31],
         function=fields[33],
         spill_page=fields[34],
+        weights_format=fields[32],
     )
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 from undercroft import _spec
+from undercroft._format import weights
 from undercroft._format.ops import OPS, Shapes, Views
 from undercroft._format.program import Dims, OpRecord, Program, TensorRecord
 from undercroft._format.program_life import (
@@ -173,7 +174,7 @@ def _check_spills(program: Program) -> None:
 def _scratch_bytes(program: Program, op: OpRecord) -> int:
     if op.code in SPILLS:
         return program.page_bytes
-    return OPS[op.code].scratch(_shapes(program, op))
+    return weights.scratch_bytes(OPS[op.code], _shapes(program, op), op.weights_format)
 
 
 def _check_regions(program: Program) -> None:
@@ -326,7 +327,11 @@ class _OpCheck:
             )
         shapes = _shapes(self.program, op)
         op_type.check(shapes, self.expect)
-        self.check_panels(op_type.panels(shapes))
+        self.expect(
+            weights.allows(op_type, op.weights_format),
+            f"weights of format {op.weights_format}",
+        )
+        self.check_panels(weights.panels(op_type, shapes, op.weights_format))
 
     def spill(self) -> None:
         """SPILL reads a tensor, FILL writes one; neither has anything else."""

@@ -8,14 +8,15 @@ dimensions in which they lie in the arena, in the order of storage.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from undercroft._format.ops import OPS
 from undercroft._format.program import Dims
-from undercroft._import.weights import Weights
+from undercroft._import.weights import Int8Weights, Weights
 from undercroft._spec import Op
 from undercroft.tensor import TensorInfo
 
-__all__ = ["NO_CLAMP", "Attributes", "Graph", "Operator", "Tensor"]
+__all__ = ["NO_CLAMP", "Attributes", "Graph", "Operator", "Tensor", "with_int8_weights"]
 
 NO_CLAMP = (-math.inf, math.inf)
 
@@ -107,3 +108,15 @@ class Graph:
             for operator in self.operators
             if operator.weights is not None
         )
+
+
+def with_int8_weights(graph: Graph) -> Graph:
+    """Return the network with weights in 8 bits wherever that saves enough."""
+    return replace(graph, operators=tuple(map(_with_int8, graph.operators)))
+
+
+def _with_int8(operator: Operator) -> Operator:
+    if operator.weights is None or not OPS[operator.code].int8_weights:
+        return operator
+    weights = Int8Weights(operator.weights)
+    return replace(operator, weights=weights) if weights.is_worth_it else operator

@@ -15,14 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from undercroft import _spec
 from undercroft._format.ops.convolution import depthwise_slots
+from undercroft._format.weights import int8_panel_bytes
 from undercroft._spec import PANEL_CHANNELS
+from undercroft.errors import ModelError
 
 __all__ = [
     "ConstantWeights",
     "ConvWeights",
     "DenseWeights",
     "DepthwiseWeights",
+    "Int8Weights",
     "Weights",
 ]
 
@@ -45,6 +49,11 @@ class Weights(ABC):
     @abstractmethod
     def panel_count(self) -> int:
         """How many panels there are."""
+
+    @property
+    def format(self) -> int:
+        """How the panels store a weight: `WEIGHTS_F32` or another."""
+        return _spec.WEIGHTS_F32
 
     @property
     def size_bytes(self) -> int:
@@ -197,3 +206,79 @@ class ConstantWeights(Weights):
         part = self.elements.reshape(-1)[first * width : last * width]
         packed[: part.size] = part
         return packed.reshape(last - first, width)
+
+
+_INT8_MAX = 127
+# What int8 weights must save to be worth it: little ones would lose precision
+# and cost unpacking for hardly a page less.
+_LEAST_SAVING_BYTES = 32 << 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Int8Weights(Weights):
+    """The weights of another operator in 8 bits, with a scale per channel.
+
+    Symmetric: a weight w is stored as the integer nearest to w / scale, ties to
+    even, and scale is the largest magnitude of its output channel divided by
+    127. Biases stay f32.
+
+    Attributes:
+        weights: What is stored; of CONV_2D, DEPTHWISE_CONV_2D or
+            FULLY_CONNECTED.
+
+    Packing raises `ModelError` when a weight is no finite number.
+    """
+
+    weights: Weights
+
+    @property
+    def format(self) -> int:
+        return _spec.WEIGHTS_INT8
+
+    @property
+    def panel_bytes(self) -> int:
+        return int8_panel_bytes(self.weights.panel_bytes)
+
+    @property
+    def panel_count(self) -> int:
+        return self.weights.panel_count
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether enough bytes are saved."""
+        return self.weights.size_bytes - self.size_bytes >= _LEAST_SAVING_BYTES
+
+    def _pack(self, first: int, last: int) -> Array:
+        floats = self.weights._pack(first, last)
+        panels = floats.reshape(last - first, -1, _LANES)
+        if not np.isfinite(floats).all():
+            raise ModelError(
+                "weights that are infinite or no numbers cannot be stored in 8 bits",
+                hint="seal with f32 weights",
+            )
+        scale, quantised = quantise(panels[:, 1:], axis=1)
+        head = 2 * 4 * _LANES
+        packed = np.zeros((last - first, self.panel_bytes), np.uint8)
+        packed[:, :head].view("<f4")[:, :_LANES] = panels[:, 0]
+        packed[:, :head].view("<f4")[:, _LANES:] = scale
+        body = quantised.reshape(last - first, -1)
+        packed[:, head : head + body.shape[1]] = body.view(np.uint8)
+        return packed.view(np.float32)
+
+
+def quantise(weights: Array, axis: int) -> tuple[Array, npt.NDArray[np.int8]]:
+    """Quantise weights to 8 bits, symmetrically, a scale per channel.
+
+    Args:
+        weights: Any shape.
+        axis: The axis along which all weights share a scale.
+
+    Returns:
+        The scales, in the shape without the axis, 0 where all weights are, and
+        the integers from -127 to 127 in the shape of the weights.
+    """
+    scale = np.abs(weights).max(axis=axis) / np.float32(_INT8_MAX)
+    divisor = np.expand_dims(np.where(scale > 0, scale, np.float32(1)), axis)
+    # A scale below the smallest normal float has lost bits: keep the range.
+    integers = np.rint(weights / divisor).clip(-_INT8_MAX, _INT8_MAX)
+    return scale.astype(np.float32), integers.astype(np.int8)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from undercroft import _spec
 from undercroft._format import program_check
+from undercroft._format import weights as weights_rules
 from undercroft._format.ops import OPS, align
 from undercroft._format.program import (
     OpRecord,
@@ -169,11 +170,14 @@ def _record(operator: Operator) -> OpRecord:
         function=attributes.function,
         panel_bytes=weights.panel_bytes if weights else 0,
         panel_count=weights.panel_count if weights else 0,
+        weights_format=weights.format if weights else _spec.WEIGHTS_F32,
     )
 
 
 def _scratch(graph: Graph, operator: Operator) -> int:
-    return OPS[operator.code].scratch(shapes_of(graph, operator))
+    weights_format = operator.weights.format if operator.weights else _spec.WEIGHTS_F32
+    shapes = shapes_of(graph, operator)
+    return weights_rules.scratch_bytes(OPS[operator.code], shapes, weights_format)
 
 
 def _scheme(panels: Panels, resident: int, step: int) -> Scheme:

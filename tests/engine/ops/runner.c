@@ -40,6 +40,7 @@ struct request {
 	uint32_t permutation[4];
 	uint32_t function;
 	uint32_t panel_bytes; /* what CONSTANT asks for */
+	uint32_t weights_format;
 	uint32_t weights_bytes;
 	uint32_t step_count;
 	uint32_t repeat;
@@ -229,6 +230,7 @@ static struct uc_op op_of(const struct request *rq)
 		.function = (uint8_t)rq->function,
 		.panel_bytes = rq->panel_bytes,
 		.weights = UC_NO_TENSOR,
+		.weights_format = (uint8_t)rq->weights_format,
 	};
 
 	for (size_t i = 0; i < 4; i++)
@@ -241,7 +243,7 @@ static void run_marked(const struct uc_op_type *type,
 		       const struct uc_op_step *step)
 {
 	(void)getppid();
-	type->run(step);
+	uc_op_run(type, step);
 	(void)getppid();
 }
 
@@ -297,16 +299,17 @@ static void serve(const struct request *rq)
 
 	if (!steps || !type)
 		die("no such operator");
-	if (!type->check(&shapes)) {
+	if (!type->check(&shapes) ||
+	    !uc_op_panels(type, &shapes, &head.panel_bytes,
+			  &head.panel_count)) {
 		head.answer = REFUSED;
 		free(steps);
 		answer(&head, NULL);
 		return;
 	}
-	type->panels(&shapes, &head.panel_bytes, &head.panel_count);
 	op.panel_bytes = (uint32_t)head.panel_bytes;
 	op.panel_count = (uint32_t)head.panel_count;
-	head.scratch_bytes = type->scratch(&shapes);
+	head.scratch_bytes = uc_op_scratch(type, &shapes);
 	head.answer = DONE;
 	if (rq->mode == CHECK_ONLY) {
 		free(steps);

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from helpers.op_runner import Dims, Op, Runner
 from undercroft import _spec as spec
+from undercroft._format import weights
 from undercroft._format.ops import OPS, Shapes
 from undercroft._format.program import OpRecord
 from undercroft._spec import Op as OpCode
@@ -29,6 +32,8 @@ def random_op(rng: np.random.Generator, code: int) -> Op:
         c, out_c = c * groups, out_c * groups
     else:
         out_c = c
+    if code == spec.OP_FULLY_CONNECTED:
+        return Op(code, (1, height, width, c * 99), (1, height, width, out_c))
     out: Dims = (
         1,
         (height - kernel[0]) // stride[0] + 1,
@@ -47,6 +52,7 @@ def random_op(rng: np.random.Generator, code: int) -> Op:
     [
         spec.OP_CONV_2D,
         spec.OP_DEPTHWISE_CONV_2D,
+        spec.OP_FULLY_CONNECTED,
         spec.OP_MAX_POOL_2D,
         spec.OP_AVERAGE_POOL_2D,
         spec.OP_GLOBAL_AVERAGE_POOL,
@@ -65,6 +71,13 @@ def test_scratch_of_planner_equals_the_engines(host_runner: Runner, code: int) -
             stride=op.stride,
             groups=op.groups,
         )
-        want = host_runner.check(op).scratch_bytes
+        op_type = OPS[record.code]
         shapes = Shapes(record, op.a, None, op.out)
-        assert OPS[record.code].scratch(shapes) == want, op
+        for weights_format in (spec.WEIGHTS_F32, spec.WEIGHTS_INT8):
+            if not weights.allows(op_type, weights_format):
+                continue
+            want = host_runner.check(replace(op, weights_format=weights_format))
+            got = weights.scratch_bytes(op_type, shapes, weights_format)
+            assert got == want.scratch_bytes, op
+            panels = weights.panels(op_type, shapes, weights_format)
+            assert panels == (want.panel_bytes, want.panel_count), op

@@ -156,6 +156,7 @@ class OpType:
         elementwise: Whether the output may lie over an input of its size.
         input_views: Which gaps the inputs may have.
         output_views: Which gaps the output may have.
+        int8_weights: Whether its weights may be stored in 8 bits.
         check: States the rules of its shapes and parameters.
         panels: Returns (bytes of a panel, number of panels); (0, 0) for none.
         scratch: Returns the bytes that it needs of the scratch region.
@@ -171,6 +172,7 @@ class OpType:
     elementwise: bool = False
     input_views: Views = Views.DENSE
     output_views: Views = Views.DENSE
+    int8_weights: bool = False
     check: Callable[[Shapes, Expect], None] = same_shape
     panels: Callable[[Shapes], tuple[int, int]] = no_panels
     scratch: Callable[[Shapes], int] = no_scratch

@@ -36,6 +36,7 @@ OP_TYPES: Final = (
         code=Op.FULLY_CONNECTED,
         input_views=Views.EVEN,
         output_views=Views.EVEN,
+        int8_weights=True,
         check=_check,
         panels=_panels,
         macs=_macs,
