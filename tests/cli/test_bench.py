@@ -21,7 +21,8 @@ def measured(monkeypatch):
     """Replace the measurement; return what it was asked for."""
     asked: list[tuple[list[str], list[int]]] = []
 
-    def measure(subjects, budgets, *, progress):
+    def measure(subjects, budgets, *, weights, progress):
+        assert weights == "f32"
         progress("measuring")
         asked.append(([subject.name for subject in subjects], list(budgets)))
         counts = {

@@ -48,6 +48,7 @@ class Row:
         world_switches: per steady inference.
         max_rel_error: of the secure outputs against onnxruntime's on the board,
             relative to the largest magnitude.
+        weights: how they were sealed, f32 or int8.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Row:
     spilled_bytes: int
     world_switches: int
     max_rel_error: float
+    weights: str = "f32"
 
     @property
     def secure_to_plain(self) -> float:
@@ -109,6 +111,7 @@ class Row:
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote; ratios are computed again."""
         try:
+            value = {"weights": "f32"} | value  # As it was when none was named.
             return cls(**{field.name: value[field.name] for field in fields(cls)})
         except (KeyError, TypeError) as error:
             raise FormatError(f"a row of a benchmark lacks {error}") from error

@@ -25,11 +25,12 @@ from undercroft.seal import seal
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from undercroft.plan import Plan
+    from undercroft.plan import Plan, WeightsFormat
 
 BOARD: Final = "bench"
 DEFAULT_BUDGETS: Final = (12 << 20, 7 << 20)
 MAX_REL_ERROR: Final = 1e-4
+MAX_REL_ERROR_INT8: Final = 0.1
 _STEADY_RUNS: Final = 2
 _GUEST_FOLDER: Final = "/tmp"  # noqa: S108 a tmpfs on the board
 _GUEST_MODULE: Final = "undercroft._bench.guest"
@@ -110,6 +111,7 @@ def measure(
     subjects: Sequence[Subject],
     budgets: Sequence[int] = DEFAULT_BUDGETS,
     *,
+    weights: WeightsFormat = "f32",
     board: str = BOARD,
     progress: Progress | None = None,
 ) -> Report:
@@ -118,6 +120,8 @@ def measure(
     Args:
         subjects: the models.
         budgets: secure memory to plan for, in bytes.
+        weights: how they are sealed for the secure world; what it is compared
+            with in the normal world always has them in f32.
         board: name of the board to use; started when it is down, restarted when
             it has another clock, and stopped in the end.
         progress: told what is being done.
@@ -130,7 +134,7 @@ def measure(
     info = _board.ensure_up(board, clock="instructions", progress=tell)
     try:
         with tempfile.TemporaryDirectory(prefix="undercroft-bench-") as folder:
-            bench = _Bench(info.name, Path(folder), tell)
+            bench = _Bench(info.name, Path(folder), weights, tell)
             rows = [row for subject in subjects for row in bench.rows(subject, budgets)]
         return Report(environment=describe(info, bench.seen), rows=tuple(rows))
     finally:
@@ -141,8 +145,11 @@ def measure(
 class _Bench:
     """Keys and files of one measurement."""
 
-    def __init__(self, board: str, folder: Path, tell: Progress) -> None:
+    def __init__(
+        self, board: str, folder: Path, weights: WeightsFormat, tell: Progress
+    ) -> None:
         self._board = board
+        self._weights: WeightsFormat = weights
         self._folder = folder
         self._tell = tell
         self._signing_key = ProviderKey.generate()
@@ -165,10 +172,16 @@ class _Bench:
 
         for budget in budgets:
             self._tell(f"{subject.name}: secure world, {budget / 2**20:g} MiB")
-            plan = make_plan(subject, budget)
+            plan = make_plan(subject, budget, self._weights)
             secure, outputs = self._sealed(subject, plan, "tee:")
             self.seen["device"] = secure["info"]
-            error = _require_right(subject, "the secure world", outputs, expected)
+            error = _require_right(
+                subject,
+                "the secure world",
+                outputs,
+                expected,
+                MAX_REL_ERROR if self._weights == "f32" else MAX_REL_ERROR_INT8,
+            )
             yield make_row(
                 subject.name,
                 budget,
@@ -176,6 +189,7 @@ class _Bench:
                 plain=plain,
                 reference=reference,
                 error=error,
+                weights=self._weights,
             )
 
     def _onnxruntime(
@@ -238,11 +252,18 @@ class _Bench:
         return answer, array_of(exchange.answer("outputs") or b"")
 
 
-def make_plan(subject: Subject, budget: int | None) -> Plan:
+def make_plan(
+    subject: Subject, budget: int | None, weights: WeightsFormat = "f32"
+) -> Plan:
     """Plan for a budget in bytes; None: all weights stay decrypted."""
     from undercroft.plan import plan
 
-    return plan(subject.path, budget=budget, input_shapes=subject.input_shapes)
+    return plan(
+        subject.path,
+        budget=budget,
+        input_shapes=subject.input_shapes,
+        weights=weights,
+    )
 
 
 def make_row(
@@ -253,6 +274,7 @@ def make_row(
     plain: Mapping[str, Any],
     reference: Mapping[str, Any],
     error: float,
+    weights: WeightsFormat = "f32",
 ) -> Row:
     """Turn what the board answered into a row."""
     steady = secure["runs"][-1]
@@ -293,6 +315,7 @@ def make_row(
         spilled_bytes=stats["spilled_bytes"],
         world_switches=stats["world_switches"],
         max_rel_error=error,
+        weights=weights,
     )
 
 
@@ -308,15 +331,16 @@ def _require_right(
     who: str,
     outputs: npt.NDArray[np.float32],
     expected: npt.NDArray[np.float32],
+    most: float = MAX_REL_ERROR,
 ) -> float:
     """A fast wrong answer is no result."""
     if outputs.shape != expected.shape:
         raise HarnessError(f"{subject.name}: {who} gave outputs of another size")
     error = float(np.abs(outputs - expected).max() / np.abs(expected).max())
-    if not error <= MAX_REL_ERROR:
+    if not error <= most:
         raise HarnessError(
             f"{subject.name}: {who} answers wrongly: relative error {error:.2e}, "
-            f"allowed {MAX_REL_ERROR:.0e}"
+            f"allowed {most:.0e}"
         )
     return error
 

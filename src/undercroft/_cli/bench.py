@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import input_shape_option, json_option
+from undercroft._cli._common import input_shape_option, json_option, weights_option
 
 if TYPE_CHECKING:
     from undercroft._bench.report import Report
     from undercroft._bench.run import Subject
+    from undercroft.plan import WeightsFormat
 
 
 @click.command()
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     help="Secure memory to plan for. May be repeated.",
 )
 @input_shape_option
+@weights_option
 @click.option(
     "--output",
     "-o",
@@ -48,6 +50,7 @@ def command(
     models: tuple[str, ...],
     budgets: tuple[str, ...],
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    weights: WeightsFormat,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -76,6 +79,7 @@ def command(
         report = measure(
             subjects,
             [size for size in sizes if size is not None],
+            weights=weights,
             progress=status.update,
         )
     if output is not None:
@@ -129,7 +133,7 @@ def _print_tables(report: Report) -> None:
     console.print(table)
     for row in report.rows:
         console.print(
-            f"{row.model} in {mib(row.budget_bytes)}: "
+            f"{row.model} in {mib(row.budget_bytes)}, {row.weights} weights: "
             f"computing {millions(row.computing_instructions)}, "
             f"decrypting {millions(row.decrypting_instructions)}, "
             f"moving {millions(row.moving_instructions)}, "
