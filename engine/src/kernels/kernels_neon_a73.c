@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AArch64, the default: GEMM that needs the fewest instructions, scheduled for
- * Cortex-A73 in whole tiles and Cortex-A75 in the rest (docs/kernels.md).
+ * AArch64, the default: GEMM of the fewest instructions, for cores that order
+ * them on their own, Cortex-A73 and later (docs/kernels.md).
  */
+#include "gemm_neon.h"
 #include "kernels_neon.h"
 
-UC_XNN_GEMM(6x8__asm_aarch64_neonfma_cortex_a73);
-UC_XNN_GEMM(4x8__asm_aarch64_neonfma_cortex_a75);
-UC_XNN_IGEMM(6x8__asm_aarch64_neonfma_cortex_a73);
-UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_cortex_a75);
 UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_cortex_a75);
 
 const struct uc_kernels uc_kernels = {
@@ -18,13 +15,13 @@ const struct uc_kernels uc_kernels = {
 		{
 			{
 				6,
-				UC_XNN(gemm_minmax_ukernel_6x8__asm_aarch64_neonfma_cortex_a73),
-				UC_XNN(igemm_minmax_ukernel_6x8__asm_aarch64_neonfma_cortex_a73),
+				uc_gemm_neon_6,
+				uc_igemm_neon_6,
 			},
 			{
 				4,
-				UC_XNN(gemm_minmax_ukernel_4x8__asm_aarch64_neonfma_cortex_a75),
-				UC_XNN(igemm_minmax_ukernel_4x8__asm_aarch64_neonfma_cortex_a75),
+				uc_gemm_neon_4,
+				uc_igemm_neon_4,
 			},
 			{
 				1,

@@ -18,15 +18,15 @@ from helpers.instructions import (
 )
 
 CEILINGS = [
-    (conv_layer(28, 32, 32, 3), 2.44e6),
-    (conv_layer(14, 80, 480, 1), 2.50e6),
+    (conv_layer(28, 32, 32, 3), 2.30e6),
+    (conv_layer(14, 80, 480, 1), 2.36e6),
     (conv_layer(28, 128, 128, 3, depthwise=True), 0.43e6),
     (conv_layer(28, 96, 96, 3, 2, depthwise=True), 0.102e6),
     (conv_layer(28, 96, 96, 5, 2, depthwise=True), 0.249e6),
-    (conv_layer(64, 3, 32, 3, 2), 0.402e6),
+    (conv_layer(64, 3, 32, 3, 2), 0.398e6),
     (conv_layer(7, 1152, 1152, 5, depthwise=True), 0.615e6),
     (conv_layer(28, 128, 128, 1, depthwise=True), 0.21e6),
-    (conv_layer(7, 192, 192, 1), 0.59e6),
+    (conv_layer(7, 192, 192, 1), 0.553e6),
     (conv_layer(1, 512, 512, 1), 0.094e6),
 ]
 
