@@ -15,7 +15,13 @@ UC_COMPUTE_SOURCES := $(ENGINE_DIR)/src/io.c \
 	$(ENGINE_DIR)/src/kernels/kernels_$(KERNELS).c
 
 UC_HOST_PORT_SOURCES := $(ENGINE_DIR)/port/port_host.c \
-	$(ENGINE_DIR)/port/port_host_crypto.c
+	$(ENGINE_DIR)/port/port_host_crypto.c $(ENGINE_DIR)/port/aead.c \
+	$(ENGINE_DIR)/port/aegis_libaegis.c
+
+# The host's AEGIS, compiled from libaegis's source as it comes (AEGIS_DIR).
+UC_AEGIS_SOURCES := common/cpu.c common/softaes.c \
+	$(addprefix aegis128l/aegis128l,.c _soft.c _aesni.c _neon_aes.c \
+		_neon_sha3.c)
 
 UC_INCLUDES := -I$(ENGINE_DIR)/include -I$(ENGINE_DIR)/src \
 	-I$(ENGINE_DIR)/src/kernels -I$(ENGINE_DIR)/src/ops

@@ -31,7 +31,15 @@ below = $(patsubst ../%,%,$1)
 memory-src := engine/port/memory_armv8.c
 compute-srcs := $(call below,$(UC_COMPUTE_SOURCES)) $(memory-src)
 srcs_ext-y += $(call below,$(UC_CONTROL_SOURCES)) $(compute-srcs) \
-	engine/port/port_optee.c engine/port/aes_gcm_armv8.c
+	engine/port/port_optee.c engine/port/aead.c \
+	engine/port/chacha20_poly1305_armv8.c
+ifneq ($(UC_ARMV8_CRYPTO),0)
+aegis-src := engine/port/aegis_armv8.c
+srcs_ext-y += engine/port/aes_gcm_armv8.c $(aegis-src)
+cflags-$(aegis-src)-y += $(fast)
+else
+cppflags-y += -DUC_NO_ARMV8_CRYPTO
+endif
 $(foreach f,$(compute-srcs),$(eval cflags-$f-y += $(fast)))
 # The compiler must not turn memcpy's loop into a call of memcpy.
 cflags-$(memory-src)-y += -ffreestanding -fno-tree-loop-distribute-patterns

@@ -2,8 +2,7 @@
 /*
  * AES-256-GCM of pages for 64-bit Arm with the cryptography extension: the glue
  * around OpenSSL's assembly, three objects of libcrypto.a linked as they are.
- * It implements uc_port_aead_init(), uc_port_aead_open() and
- * uc_port_aead_seal() and needs nothing else of its port than uc_port_wipe().
+ * It needs nothing of its port but uc_port_wipe().
  *
  * The assembly's contract (OpenSSL 3, crypto/modes and crypto/aes):
  * - aes_v8_set_encrypt_key() fills 15 round keys and, at byte 240, the number
@@ -18,8 +17,7 @@
  */
 #include <string.h>
 
-#include "uc_port.h"
-#include "uc_spec.h"
+#include "aead.h"
 
 #define BLOCK_BYTES 16U
 #define ROUND_KEY_BYTES (15U * BLOCK_BYTES)
@@ -42,7 +40,7 @@ struct gcm {
 	struct ghash ghash; /* hash = 0: where every message starts */
 };
 
-_Static_assert(sizeof(struct gcm) <= UC_PORT_AEAD_BYTES, "aead has room");
+_Static_assert(sizeof(struct gcm) <= UC_AEAD_STATE_BYTES, "aead has room");
 _Static_assert(offsetof(struct aes_key, rounds) == 240, "layout of AES_KEY");
 _Static_assert(offsetof(struct ghash, table) == 32, "layout for the kernel");
 
@@ -79,26 +77,12 @@ static void xor_block(uint8_t *into, const uint8_t *from)
 		into[i] ^= from[i];
 }
 
-/* The time does not depend on where the blocks differ. */
-static bool equal_blocks(const uint8_t *a, const uint8_t *b)
+static bool init(void *state, const uint8_t key[32])
 {
-	volatile uint8_t difference = 0;
-
-	for (size_t i = 0; i < BLOCK_BYTES; i++)
-		difference = (uint8_t)(difference | (a[i] ^ b[i]));
-	return difference == 0;
-}
-
-bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
-		       const uint8_t key[32])
-{
-	struct gcm *gcm = (struct gcm *)(void *)aead->opaque;
+	struct gcm *gcm = state;
 	uint8_t h[BLOCK_BYTES] = {0};
 	uint64_t h_words[2] = {0};
 
-	memset(aead, 0, sizeof(*aead));
-	if (suite != UC_SUITE_AES_256_GCM)
-		return false;
 	if (aes_v8_set_encrypt_key(key, 256, &gcm->key) != 0)
 		return false;
 	aes_v8_encrypt(h, h, &gcm->key);
@@ -115,11 +99,10 @@ typedef size_t (*gcm_kernel)(const uint8_t *in, size_t len_bits, uint8_t *out,
 			     const struct aes_key *key);
 
 /* One message in place, and its tag. */
-static void gcm_message(const struct uc_port_aead *aead, gcm_kernel kernel,
+static void gcm_message(const struct gcm *gcm, gcm_kernel kernel,
 			const uint8_t nonce[12], uint8_t *data, size_t len,
 			uint8_t tag[BLOCK_BYTES])
 {
-	const struct gcm *gcm = (const struct gcm *)(const void *)aead->opaque;
 	struct ghash ghash = gcm->ghash;
 	uint8_t counter[BLOCK_BYTES] = {0};
 	uint8_t mask[BLOCK_BYTES] = {0};
@@ -141,37 +124,38 @@ static void gcm_message(const struct uc_port_aead *aead, gcm_kernel kernel,
 	uc_port_wipe(mask, sizeof(mask));
 }
 
-/* Pages are whole blocks; a kernel must never see a part of one. */
-static bool whole_blocks(size_t len)
+/* The kernels take bits. */
+static bool fits(size_t len)
 {
-	return len % BLOCK_BYTES == 0 && len <= (SIZE_MAX >> 4);
+	return len <= (SIZE_MAX >> 4);
 }
 
-bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
-		       uint8_t *data, size_t len, const uint8_t tag[16])
+static bool open_page(const void *state, const uint8_t nonce[12], uint8_t *data,
+		      size_t len, const uint8_t tag[UC_AEAD_TAG_BYTES])
 {
 	uint8_t expected[BLOCK_BYTES] = {0};
 	bool good = false;
 
-	if (whole_blocks(len)) {
-		gcm_message(aead, aes_gcm_dec_256_kernel, nonce, data, len,
-			    expected);
-		good = equal_blocks(expected, tag);
-	}
-	if (!good)
-		uc_port_wipe(data, len);
+	if (!fits(len))
+		return false;
+	gcm_message(state, aes_gcm_dec_256_kernel, nonce, data, len, expected);
+	good = uc_aead_tags_equal(expected, tag);
 	uc_port_wipe(expected, sizeof(expected));
 	return good;
 }
 
-bool uc_port_aead_seal(const struct uc_port_aead *aead, const uint8_t nonce[12],
-		       uint8_t *data, size_t len, uint8_t tag[16])
+static bool seal_page(const void *state, const uint8_t nonce[12], uint8_t *data,
+		      size_t len, uint8_t tag[UC_AEAD_TAG_BYTES])
 {
-	if (!whole_blocks(len)) {
-		uc_port_wipe(data, len);
-		uc_port_wipe(tag, BLOCK_BYTES);
+	if (!fits(len))
 		return false;
-	}
-	gcm_message(aead, aes_gcm_enc_256_kernel, nonce, data, len, tag);
+	gcm_message(state, aes_gcm_enc_256_kernel, nonce, data, len, tag);
 	return true;
 }
+
+const struct uc_aead_cipher uc_aead_aes_256_gcm = {
+	.state_bytes = sizeof(struct gcm),
+	.init = init,
+	.open = open_page,
+	.seal = seal_page,
+};

@@ -3,7 +3,7 @@
  * The cryptography of the host port, from OpenSSL's libcrypto (3.0 or later).
  * What belongs to a device (its key, its policy, its clock) is in port_host.c.
  */
-#include "uc_port.h"
+#include "aead.h"
 
 #include <limits.h>
 #include <string.h>
@@ -13,18 +13,8 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
-#include "uc_spec.h"
-
-#define GCM_NONCE_BYTES 12
-#define GCM_TAG_BYTES 16
+#define TAG_BYTES 16
 #define SHA256_BYTES 32
-
-struct host_aead {
-	uint8_t key[32];
-};
-
-_Static_assert(sizeof(struct host_aead) <= UC_PORT_AEAD_BYTES,
-	       "the key must fit into the engine's context");
 
 void uc_port_wipe(void *memory, size_t len)
 {
@@ -75,12 +65,12 @@ bool uc_port_ed25519_verify(const uint8_t public_key[32],
 	return ok;
 }
 
-static bool gcm_open(const EVP_CIPHER *cipher, const uint8_t *key,
+static bool evp_open(const EVP_CIPHER *cipher, const uint8_t *key,
 		     const uint8_t *nonce, const uint8_t *aad, size_t aad_len,
 		     uint8_t *data, size_t len, const uint8_t *tag)
 {
 	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
-	uint8_t expected[GCM_TAG_BYTES] = {0};
+	uint8_t expected[TAG_BYTES] = {0};
 	int written = 0;
 	bool ok = false;
 
@@ -91,7 +81,7 @@ static bool gcm_open(const EVP_CIPHER *cipher, const uint8_t *key,
 	     (aad_len == 0 || EVP_DecryptUpdate(context, NULL, &written, aad,
 						(int)aad_len) == 1) &&
 	     EVP_DecryptUpdate(context, data, &written, data, (int)len) == 1 &&
-	     EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, GCM_TAG_BYTES,
+	     EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES,
 				 expected) == 1 &&
 	     EVP_DecryptFinal_ex(context, data + len, &written) == 1;
 	EVP_CIPHER_CTX_free(context);
@@ -101,7 +91,7 @@ static bool gcm_open(const EVP_CIPHER *cipher, const uint8_t *key,
 }
 
 /* Pages carry no additional data. */
-static bool gcm_seal(const EVP_CIPHER *cipher, const uint8_t *key,
+static bool evp_seal(const EVP_CIPHER *cipher, const uint8_t *key,
 		     const uint8_t *nonce, uint8_t *data, size_t len,
 		     uint8_t *tag)
 {
@@ -112,13 +102,13 @@ static bool gcm_seal(const EVP_CIPHER *cipher, const uint8_t *key,
 		  EVP_EncryptUpdate(context, data, &written, data, (int)len) ==
 			  1 &&
 		  EVP_EncryptFinal_ex(context, data + len, &written) == 1 &&
-		  EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG,
-				      GCM_TAG_BYTES, tag) == 1;
+		  EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES,
+				      tag) == 1;
 
 	EVP_CIPHER_CTX_free(context);
 	if (!ok) {
 		OPENSSL_cleanse(data, len);
-		OPENSSL_cleanse(tag, GCM_TAG_BYTES);
+		OPENSSL_cleanse(tag, TAG_BYTES);
 	}
 	return ok;
 }
@@ -127,36 +117,54 @@ bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
 			    const uint8_t *aad, size_t aad_len, uint8_t *data,
 			    size_t len, const uint8_t tag[16])
 {
-	return gcm_open(EVP_aes_128_gcm(), key, nonce, aad, aad_len, data, len,
+	return evp_open(EVP_aes_128_gcm(), key, nonce, aad, aad_len, data, len,
 			tag);
 }
 
-bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
-		       const uint8_t key[32])
-{
-	struct host_aead *host = (struct host_aead *)(void *)aead->opaque;
+/* ---- pages: the key is all there is to keep ---- */
 
-	if (suite != UC_SUITE_AES_256_GCM)
-		return false;
-	memcpy(host->key, key, sizeof(host->key));
+static bool init(void *state, const uint8_t key[32])
+{
+	memcpy(state, key, 32);
 	return true;
 }
 
-bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
-		       uint8_t *data, size_t len, const uint8_t tag[16])
+static bool aes_open(const void *state, const uint8_t nonce[12], uint8_t *data,
+		     size_t len, const uint8_t tag[16])
 {
-	const struct host_aead *host =
-		(const struct host_aead *)(const void *)aead->opaque;
-
-	return gcm_open(EVP_aes_256_gcm(), host->key, nonce, NULL, 0, data, len,
+	return evp_open(EVP_aes_256_gcm(), state, nonce, NULL, 0, data, len,
 			tag);
 }
 
-bool uc_port_aead_seal(const struct uc_port_aead *aead, const uint8_t nonce[12],
-		       uint8_t *data, size_t len, uint8_t tag[16])
+static bool aes_seal(const void *state, const uint8_t nonce[12], uint8_t *data,
+		     size_t len, uint8_t tag[16])
 {
-	const struct host_aead *host =
-		(const struct host_aead *)(const void *)aead->opaque;
-
-	return gcm_seal(EVP_aes_256_gcm(), host->key, nonce, data, len, tag);
+	return evp_seal(EVP_aes_256_gcm(), state, nonce, data, len, tag);
 }
+
+const struct uc_aead_cipher uc_aead_aes_256_gcm = {
+	.state_bytes = 32,
+	.init = init,
+	.open = aes_open,
+	.seal = aes_seal,
+};
+
+static bool chacha_open(const void *state, const uint8_t nonce[12],
+			uint8_t *data, size_t len, const uint8_t tag[16])
+{
+	return evp_open(EVP_chacha20_poly1305(), state, nonce, NULL, 0, data,
+			len, tag);
+}
+
+static bool chacha_seal(const void *state, const uint8_t nonce[12],
+			uint8_t *data, size_t len, uint8_t tag[16])
+{
+	return evp_seal(EVP_chacha20_poly1305(), state, nonce, data, len, tag);
+}
+
+const struct uc_aead_cipher uc_aead_chacha20_poly1305 = {
+	.state_bytes = 32,
+	.init = init,
+	.open = chacha_open,
+	.seal = chacha_seal,
+};

@@ -16,7 +16,8 @@ static bool within_limits(const struct uc_sealed_header *header)
 	uint64_t pages = (uint64_t)header->program_pages +
 			 header->resident_pages + header->streamed_pages;
 
-	return header->suite == UC_SUITE_AES_256_GCM &&
+	return header->suite >= UC_SUITE_AES_256_GCM &&
+	       header->suite <= UC_SUITE_CHACHA20_POLY1305 &&
 	       header->page_bytes >= UC_MIN_PAGE_BYTES &&
 	       header->page_bytes <= UC_MAX_PAGE_BYTES &&
 	       header->page_bytes % UC_MIN_PAGE_BYTES == 0 &&

@@ -7,9 +7,10 @@
 under sanitizers, ``aarch64`` the same for arm64 Linux; ``tests`` and ``fuzz``
 are the engine's C tests and fuzzers, ``armtests`` the tests for user-mode
 emulation; ``ta`` is the signed Trusted Application of the emulated board.
-Kernels and libcrypto come from Debian's signed packages, the CBOR decoders from
-the schema in ``spec/``; the rest is make's work. Nothing is compiled again that
-has not changed, and several processes may build at once.
+Kernels and libcrypto come from Debian's signed packages, the host's AEGIS from
+libaegis's source, the CBOR decoders from the schema in ``spec/``; the rest is
+make's work. Nothing is compiled again that has not changed, and several processes
+may build at once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Final
 from undercroft._cache import locked
 from undercroft._debian import host_architecture, packages_dir
 from undercroft._host import require_tools, run_tool
+from undercroft._libaegis import libaegis_dir
 from undercroft.errors import EnvironmentMissingError, Error
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -101,7 +103,11 @@ def _engine_variables(target: str) -> dict[str, str]:
             hint="build on x86-64 or arm64",
         )
     kernels = packages_dir(arch, ["libxnnpack-dev"]) / "usr/lib" / _TRIPLETS[arch]
-    variables = {"XNNPACK_DIR": str(kernels), "GEN_DIR": str(_decoders())}
+    variables = {
+        "XNNPACK_DIR": str(kernels),
+        "GEN_DIR": str(_decoders()),
+        "AEGIS_DIR": str(libaegis_dir()),
+    }
     if target in _FOR_ARM64:
         openssl = packages_dir(arch, ["libssl-dev", "libssl3t64"])
         variables["OPENSSL_DIR"] = str(openssl / "usr")

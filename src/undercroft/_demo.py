@@ -79,7 +79,7 @@ class Demo:
         }
 
 
-def make_plan(budget: str) -> Plan:
+def make_plan(budget: str, suite: str) -> Plan:
     """Plan the demo's network.
 
     Raises:
@@ -89,7 +89,7 @@ def make_plan(budget: str) -> Plan:
     from undercroft import _models
     from undercroft.plan import plan
 
-    return plan(_models.get(MODEL), budget=budget)
+    return plan(_models.get(MODEL), budget=budget, suite=suite)
 
 
 def run(plan: Plan, *, device_uri: str, photo: str, tell: Tell) -> Demo:
@@ -174,6 +174,7 @@ def run(plan: Plan, *, device_uri: str, photo: str, tell: Tell) -> Demo:
             outputs=(comparison,),
             stats=stats,
             budget_bytes=plan.budget_bytes,
+            suite=plan.suite,
             schemes=plan.schemes,
         ),
         guesses=tuple(imagenet.top(logits, 5)),

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from undercroft import _spec
+from undercroft._format.suites import DEFAULT_SUITE, suite_number
 from undercroft._spec import Scheme
 from undercroft.errors import PlanError
 from undercroft.tensor import TensorInfo
@@ -98,6 +99,7 @@ class Plan:
         inputs: Names and shapes of the inputs, in ONNX order.
         outputs: Names and shapes of the outputs, in ONNX order.
         ops: Every operator, in the order of execution.
+        suite: The cipher suite that costs were reckoned with.
     """
 
     budget_bytes: int | None
@@ -106,6 +108,7 @@ class Plan:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     ops: tuple[OperatorPlan, ...]
+    suite: str
     _planned: Planned = field(repr=False, compare=False)
 
     # ---- what the sealer consumes
@@ -232,6 +235,7 @@ class Plan:
             "budget_bytes": self.budget_bytes,
             "arena_bytes": self.arena_bytes,
             "page_bytes": self.page_bytes,
+            "suite": self.suite,
             "program_pages": self.program_pages,
             "resident_pages": self.resident_pages,
             "streamed_pages": self.streamed_pages,
@@ -270,6 +274,7 @@ def plan(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     page_bytes: int = _spec.DEFAULT_PAGE_BYTES,
     weights: WeightsFormat = "f32",
+    suite: str = DEFAULT_SUITE,
 ) -> Plan:
     """Plan a network for a budget of secure memory.
 
@@ -284,6 +289,9 @@ def plan(
             and fully connected layers in 8 bits with a scale per output
             channel, about a quarter of the size. Activations, biases and all
             arithmetic stay f32.
+        suite: The cipher suite that the file will be sealed with; it decides
+            what decryption costs: "aes-256-gcm", "aegis-128l" or
+            "chacha20-poly1305".
 
     Raises:
         BudgetExceededError: It does not fit; says what is needed and where.
@@ -291,13 +299,14 @@ def plan(
             supported, every one named.
         NotAModelError: Not ONNX, damaged or not valid.
         ModelError: `input_shapes` does not go with the model.
-        PlanError: Budget, page size or weights make no sense.
+        PlanError: Budget, page size, weights or suite make no sense.
     """
     from undercroft._import import import_model
     from undercroft._import.graph import with_int8_weights
     from undercroft._planner import cost, planned
 
     budget_bytes = parse_budget(budget)
+    decrypt = cost.DECRYPT_INSTRUCTIONS_PER_BYTE[suite_number(suite)]
     smallest, largest = _spec.MIN_PAGE_BYTES, _spec.MAX_PAGE_BYTES
     if not smallest <= page_bytes <= largest or page_bytes % smallest:
         raise PlanError(
@@ -328,7 +337,7 @@ def plan(
             live_bytes=live,
             macs=cost.macs(graph, operator),
             expected_instructions=cost.compute_instructions(graph, operator)
-            + round(record.streamed_bytes * cost.DECRYPT_INSTRUCTIONS_PER_BYTE),
+            + round(record.streamed_bytes * decrypt),
         )
         for operator, record, live in zip(
             graph.operators, program.ops, result.live_bytes, strict=True
@@ -341,6 +350,7 @@ def plan(
         inputs=graph.input_infos,
         outputs=graph.output_infos,
         ops=ops,
+        suite=suite,
         _planned=result,
     )
 

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 from undercroft._format.files import atomic_file
 from undercroft._format.header import SealedHeader
 from undercroft._format.pages import PageCipher, cut_pages, derive_page_key
+from undercroft._format.suites import DEFAULT_SUITE, suite_number
 from undercroft._spec import (
     FORMAT_VERSION,
     MAX_HEADER_BYTES,
     MODEL_ID_BYTES,
     SALT_BYTES,
     SEALED_MAGIC,
-    SUITE_AES_256_GCM,
 )
 from undercroft.errors import FileAccessError, FormatError, PlanError
 from undercroft.keys import ModelKey, ProviderKey
@@ -55,6 +55,8 @@ class Plan(Protocol):
     def inputs(self) -> Sequence[TensorInfo]: ...
     @property
     def outputs(self) -> Sequence[TensorInfo]: ...
+    @property
+    def suite(self) -> str: ...
     @property
     def page_bytes(self) -> int: ...
     @property
@@ -98,6 +100,7 @@ def seal(
     budget: str | int = "12MiB",
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     weights: WeightsFormat = "f32",
+    suite: str | None = None,
     model_version: int = 1,
     key_file: Path | str | None = None,
     model_id: bytes | None = None,
@@ -115,6 +118,9 @@ def seal(
         budget: secure memory to plan for, in bytes or as "12MiB".
         input_shapes: static shapes for inputs whose shape is not.
         weights: "f32", or "int8" for weights in 8 bits (see `plan`).
+        suite: the cipher suite, `aes-256-gcm`, `aegis-128l` or
+            `chacha20-poly1305`; without, the plan's, which is `aes-256-gcm`
+            unless it was made for another.
         model_version: a number that the provider counts up.
         key_file: where the model's id and content key are kept, `OUTPUT.key`
             without. An existing one is used again, so that licenses issued for
@@ -127,18 +133,20 @@ def seal(
     Raises:
         ModelError: the model cannot be taken.
         BudgetExceededError: it does not fit the budget.
+        PlanError: there is no such suite.
+        EnvironmentMissingError: the library that does the suite is missing.
         FileAccessError: the key file cannot be read or does not go with the
             arguments.
         FileWriteError: the disk is full or not writable; nothing was left.
     """
     output = Path(output)
     if plan is None:
-        plan = _make_plan(model, budget, input_shapes, weights)
+        plan = _make_plan(model, budget, input_shapes, weights, suite or DEFAULT_SUITE)
     key_path, model_key, is_new = _model_key(output, key_file, model_id, content_key)
     header = SealedHeader(
         model_id=model_key.model_id,
         model_version=model_version,
-        suite=SUITE_AES_256_GCM,
+        suite=suite_number(plan.suite if suite is None else suite),
         page_bytes=plan.page_bytes,
         program_pages=plan.program_pages,
         resident_pages=plan.resident_pages,
@@ -238,11 +246,12 @@ def _make_plan(
     budget: str | int,
     input_shapes: Mapping[str, Sequence[int]] | None,
     weights: WeightsFormat,
+    suite: str,
 ) -> Plan:
     from undercroft.plan import plan as make_plan
 
     made: Plan = make_plan(
-        model, budget=budget, input_shapes=input_shapes, weights=weights
+        model, budget=budget, input_shapes=input_shapes, weights=weights, suite=suite
     )
     return made
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from undercroft._format.cose import CRV_ED25519, SignedMessage, key_thumbprint
 from undercroft._format.files import read_error
 from undercroft._format.header import SealedHeader
+from undercroft._format.suites import suite_title
 from undercroft._spec import (
     FORMAT_VERSION,
     MAX_HEADER_BYTES,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["SealedModel"]
 
 PREFIX: Final = struct.Struct("<8sHHI")
-_SUITE_NAMES: Final = {1: "AES-256-GCM"}
 _AGAIN: Final = "get the file again from the provider"
 _Reader = Callable[[int, int], bytes]
 
@@ -236,7 +236,7 @@ class SealedModel:
             "model_id": header.model_id.hex(),
             "model_version": header.model_version,
             "provider_key_id": key_thumbprint(CRV_ED25519, self.provider_key).hex(),
-            "suite": _SUITE_NAMES[header.suite],
+            "suite": suite_title(header.suite),
             "page_bytes": header.page_bytes,
             "program_pages": header.program_pages,
             "resident_pages": header.resident_pages,

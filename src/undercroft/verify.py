@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from undercroft._device.base import Stats
+from undercroft._format.suites import DEFAULT_SUITE
 from undercroft.errors import EnvironmentMissingError, InputError, NotAModelError
 from undercroft.tensor import TensorInfo
 
@@ -72,6 +73,7 @@ class Verification:
         outputs: one comparison per output.
         stats: what the inference cost, measured on the device.
         budget_bytes: secure memory that it was planned for; None for no limit.
+        suite: the cipher suite that it was sealed with.
         schemes: number of operators per partitioning scheme.
         weights: how the weights were stored.
     """
@@ -82,6 +84,7 @@ class Verification:
     outputs: tuple[OutputComparison, ...]
     stats: Stats
     budget_bytes: int | None
+    suite: str
     schemes: Mapping[str, int]
     weights: WeightsFormat = "f32"
 
@@ -113,6 +116,7 @@ class Verification:
             "device": self.device,
             "weights": self.weights,
             "budget_bytes": self.budget_bytes,
+            "suite": self.suite,
             "secure_peak_bytes": stats.secure_peak_bytes,
             "weights_bytes": stats.weights_bytes,
             "decrypted_bytes": stats.decrypted_bytes,
@@ -137,6 +141,7 @@ def verify(
     budget: str | int = "12MiB",
     device: str | Device = "board:",
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    suite: str = DEFAULT_SUITE,
     inputs: GivenInputs | None = None,
     seed: int = 0,
     tolerance: float | None = None,
@@ -151,6 +156,7 @@ def verify(
         budget: secure memory to plan for, in bytes or as "12MiB".
         device: a URI, or an open device, which stays open.
         input_shapes: static shapes of inputs whose shapes are dynamic.
+        suite: the cipher suite to seal with.
         inputs: arrays for some or all inputs, or a function from the model's
             inputs to such; the others are random, from a normal distribution.
         seed: of the random inputs.
@@ -169,6 +175,7 @@ def verify(
     Raises:
         ModelError: the model cannot be taken.
         BudgetExceededError: it does not fit the budget.
+        PlanError: there is no such suite.
         InputError: an input of the wrong name, shape or type.
         DeviceError: the device refuses or cannot be reached.
     """
@@ -177,7 +184,9 @@ def verify(
 
     tell = progress or (lambda _stage: None)
     tell("planning")
-    plan = make_plan(model, budget=budget, input_shapes=input_shapes, weights=weights)
+    plan = make_plan(
+        model, budget=budget, input_shapes=input_shapes, weights=weights, suite=suite
+    )
     if tolerance is None:
         tolerance = DEFAULT_TOLERANCE if weights == "f32" else INT8_TOLERANCE
     given = inputs(plan.inputs) if callable(inputs) else inputs or {}
@@ -202,6 +211,7 @@ def verify(
         ),
         stats=stats,
         budget_bytes=plan.budget_bytes,
+        suite=plan.suite,
         schemes=plan.schemes,
         weights=weights,
     )

@@ -190,6 +190,19 @@ def test_verify_passes(desk: Desk) -> None:
     assert sum(report["schemes"].values()) > 0
 
 
+@pytest.mark.parametrize("suite", ["aegis-128l", "chacha20-poly1305"])
+def test_verify_with_another_suite(desk: Desk, suite: str) -> None:
+    done = desk.run(*VERIFY, "--suite", suite, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["suite"] == suite
+
+
+def test_verify_with_a_suite_that_is_none(desk: Desk) -> None:
+    done = desk.run(*VERIFY, "--suite", "rot13")
+    assert done.returncode == 2
+    assert "chacha20-poly1305" in done.stderr
+
+
 def test_verify_is_the_same_for_a_seed(desk: Desk) -> None:
     first, again, other = (
         json.loads(desk.run(*VERIFY, "--json", "--seed", seed).stdout)

@@ -207,9 +207,11 @@ static void test_ed25519(void)
 	CHECK(!uc_port_ed25519_verify(key, &message, 1, signature));
 }
 
-/* The GCM specification (McGrew and Viega), test case 14: AES-256, all zero. */
+/* Vectors of the page ciphers are in tests/helpers/suites.py. */
 static void test_pages(void)
 {
+	const uint32_t suites[] = {UC_SUITE_AES_256_GCM, UC_SUITE_AEGIS_128L,
+				   UC_SUITE_CHACHA20_POLY1305};
 	struct uc_port_aead aead = {0};
 	uint8_t key[32] = {0};
 	uint8_t nonce[12] = {0};
@@ -217,21 +219,26 @@ static void test_pages(void)
 	uint8_t tag[16] = {0};
 	const uint8_t blank[16] = {0};
 
-	CHECK(uc_port_aead_init(&aead, UC_SUITE_AES_256_GCM, key));
-	CHECK(!uc_port_aead_init(&aead, UC_SUITE_AEGIS_128L, key));
+	for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
+		CHECK(uc_port_aead_init(&aead, suites[i], key));
+		CHECK(uc_port_aead_seal(&aead, nonce, data, sizeof(data), tag));
+		CHECK(memcmp(data, blank, sizeof(blank)) != 0);
+		CHECK(uc_port_aead_open(&aead, nonce, data, sizeof(data), tag));
+		CHECK(memcmp(data, blank, sizeof(blank)) == 0);
+		memset(data, 1, sizeof(data));
+		CHECK(!uc_port_aead_open(&aead, nonce, data, sizeof(data),
+					 tag));
+		CHECK(memcmp(data, blank, sizeof(blank)) == 0);
+	}
+	/* Without a suite nothing opens, and what was there is gone. */
 	CHECK(!uc_port_aead_init(&aead, 0, key));
-	CHECK(uc_port_aead_init(&aead, UC_SUITE_AES_256_GCM, key));
-	unhex("cea7403d4d606b6e074ec5d3baf39d18", data);
-	unhex("d0d1c8a799996bf0265b98b5d48ab919", tag);
-	CHECK(uc_port_aead_open(&aead, nonce, data, sizeof(data), tag));
+	CHECK(!uc_port_aead_init(&aead, UC_SUITE_CHACHA20_POLY1305 + 1, key));
+	CHECK(!uc_port_aead_init(&aead, UINT32_MAX, key));
+	memset(data, 1, sizeof(data));
+	memset(tag, 1, sizeof(tag));
+	CHECK(!uc_port_aead_seal(&aead, nonce, data, sizeof(data), tag));
 	CHECK(memcmp(data, blank, sizeof(blank)) == 0);
-	unhex("cea7403d4d606b6e074ec5d3baf39d18", data);
-	tag[15] ^= 0x80;
-	CHECK(!uc_port_aead_open(&aead, nonce, data, sizeof(data), tag));
-	CHECK(memcmp(data, blank, sizeof(blank)) == 0);
-	CHECK(uc_port_aead_seal(&aead, nonce, data, sizeof(data), tag));
-	CHECK(equals(data, "cea7403d4d606b6e074ec5d3baf39d18"));
-	CHECK(equals(tag, "d0d1c8a799996bf0265b98b5d48ab919"));
+	CHECK(memcmp(tag, blank, sizeof(blank)) == 0);
 }
 
 static void test_random(void)

@@ -11,7 +11,9 @@ from types import ModuleType
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from helpers.aead import OPEN, PLACES, message, run
 from helpers.model_open import Request, open_models
+from helpers.suites import SUITES
 from undercroft._format.cose import SignedMessage, unwrap_key
 from undercroft._format.header import SealedHeader
 from undercroft._format.pages import PageCipher, derive_page_key
@@ -21,7 +23,7 @@ from undercroft.license import License
 from undercroft.sealed import SealedModel
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
-FEWEST = {"open": 90, "file": 38, "page": 6}
+FEWEST = {"open": 92, "file": 38, "page": 16}
 
 Fields = dict[str, str]
 
@@ -141,14 +143,39 @@ def test_python_reads_files_as_expected(fields, tmp_path):
         SealedModel.open(path)
 
 
+def page_key(fields: Fields) -> tuple[int, bytes]:
+    """The suite that the header says, and its pages' key."""
+    header = bytes.fromhex(fields["header"])
+    parsed = SealedHeader.parse(SignedMessage.parse(header, "the header").payload)
+    content_key = bytes.fromhex(fields["content_key"])
+    return parsed.suite, derive_page_key(
+        content_key=content_key, salt=parsed.salt, header=header
+    )
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("place", PLACES)
+@each("page")
+def test_the_engine_decrypts_pages_as_expected(fields, place):
+    number, key = page_key(fields)
+    (suite,) = (name for name, suite in SUITES.items() if suite.number == number)
+    slot = bytes.fromhex(fields["slot"])
+    nonce = int(fields["index"]).to_bytes(8, "little") + bytes(4)
+    good, _, data = run(
+        place,
+        message(suite, OPEN, key=key, nonce=nonce, tag=slot[-16:], data=slot[:-16]),
+    )
+    assert good == (fields["expect"] == "OK")
+    if good:
+        assert hashlib.sha256(data).hexdigest() == fields["plaintext_sha256"]
+    else:
+        assert not any(data)
+
+
 @each("page")
 def test_python_decrypts_pages_as_expected(fields):
-    header = bytes.fromhex(fields["header"])
-    salt = SealedHeader.parse(SignedMessage.parse(header, "the header").payload).salt
-    key = derive_page_key(
-        content_key=bytes.fromhex(fields["content_key"]), salt=salt, header=header
-    )
-    cipher = PageCipher(1, key)
+    suite, key = page_key(fields)
+    cipher = PageCipher(suite, key)
     index, slot = int(fields["index"]), bytes.fromhex(fields["slot"])
     if fields["expect"] == "OK":
         plaintext = cipher.decrypt(index, slot)

@@ -12,6 +12,7 @@ import tritonclient.http as triton
 
 import undercroft as uc
 from helpers import guest, onnx_nets
+from helpers.suites import SUITES
 from undercroft import _models
 from undercroft._device import open_device
 from undercroft._device.host import NoProtectionWarning
@@ -84,6 +85,13 @@ def test_small_networks(board: BoardDevice, tmp_path: Path, name: str) -> None:
     assert result.device == "op-tee"
     assert result.passed, result.as_dict()
     assert 0 < result.stats.secure_peak_bytes <= 2 * MEBI
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite(board: BoardDevice, model: Path, suite: str) -> None:
+    result = uc.verify(model, budget="1MiB", device=board, suite=suite, seed=7)
+    assert result.passed, result.as_dict()
+    assert result.stats.decrypted_bytes > 0
 
 
 @pytest.mark.models

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from undercroft._libaegis import libaegis_dir
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "tests" / "model_open"
 OURS = (
@@ -23,6 +25,17 @@ OURS = (
     "engine/src/sealed_header.c",
     "engine/src/license.c",
     "engine/port/port_host_crypto.c",
+    "engine/port/aead.c",
+    "engine/port/aegis_libaegis.c",
+)
+# sources.mk, UC_AEGIS_SOURCES
+AEGIS = (
+    "common/cpu.c",
+    "common/softaes.c",
+    *(
+        f"aegis128l/aegis128l{part}.c"
+        for part in ("", "_soft", "_aesni", "_neon_aes", "_neon_sha3")
+    ),
 )
 GENERATED = ("uc_cbor_decode.c", "zcbor_decode.c", "zcbor_common.c")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wswitch-enum")
@@ -96,6 +109,8 @@ def program(name: str, main: str, *sources: str) -> Path:
     _run([sys.executable, ROOT / "engine/tools/gen_cbor.py", generated])
     flags = ("-std=c11", "-O1", "-g", *SANITIZERS, "-isystem", generated)
     flags += ("-I", ROOT / "engine/include", "-I", ROOT / "engine/src")
+    aegis = libaegis_dir()
+    flags += ("-D_POSIX_C_SOURCE=200809L", "-isystem", aegis / "include")
     relaxed = (generated / "flags.txt").read_text().split()
     objects = [
         _compile(compiler, flags + WARNINGS, ROOT / source)
@@ -105,6 +120,7 @@ def program(name: str, main: str, *sources: str) -> Path:
         _compile(compiler, (*flags, *relaxed), generated / source)
         for source in GENERATED
     ]
+    objects += [_compile(compiler, (*flags, "-w"), aegis / source) for source in AEGIS]
     target = BUILD / name
     _run([compiler, *SANITIZERS, *objects, "-lcrypto", "-o", target])
     return target

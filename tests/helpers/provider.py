@@ -11,8 +11,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from helpers.suites import SUITES
 from undercroft._format.header import SealedHeader
-from undercroft._spec import SUITE_AES_256_GCM
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
 from undercroft.license import issue
 from undercroft.seal import write_sealed
@@ -40,6 +40,7 @@ class FakePlan:
     resident_pages: int = 1
     streamed_pages: int = 2
     arena_bytes: int = 65536
+    suite: str = "aes-256-gcm"
     chunks: dict[str, list[bytes]] = field(default_factory=dict)
 
     def program(self) -> bytes:
@@ -94,7 +95,7 @@ def ship(plan: FakePlan | None = None, **header_fields: object) -> Shipment:
     fields: dict[str, object] = {
         "model_id": model_key.model_id,
         "model_version": 7,
-        "suite": SUITE_AES_256_GCM,
+        "suite": SUITES[plan.suite].number,
         "page_bytes": plan.page_bytes,
         "program_pages": plan.program_pages,
         "resident_pages": plan.resident_pages,

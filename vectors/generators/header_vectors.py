@@ -39,6 +39,18 @@ def header_ok_whatever_io_holds() -> Fields:
 
 
 @vector
+def header_ok_of_aegis_128l() -> Fields:
+    """Cipher suite 2."""
+    return opening("OK", signed=header({4: 2}))
+
+
+@vector
+def header_ok_of_chacha20_poly1305() -> Fields:
+    """Cipher suite 3."""
+    return opening("OK", signed=header({4: 3}))
+
+
+@vector
 def header_empty() -> Fields:
     """No bytes at all."""
     return bad_header(b"")
@@ -225,9 +237,9 @@ def header_suite_0() -> Fields:
 
 
 @vector
-def header_suite_reserved() -> Fields:
-    """Cipher suite 2 is reserved."""
-    return bad_header(header({4: 2}))
+def header_suite_unknown() -> Fields:
+    """No cipher suite has number 4."""
+    return bad_header(header({4: 4}))
 
 
 @vector

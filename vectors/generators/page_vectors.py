@@ -1,21 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages, below the header of `header-ok`."""
+"""Pages, below the header of `header-ok` and those of the other suites."""
 
 from __future__ import annotations
 
 import hashlib
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from generators.base import Fields, test_key, vector
 from generators.parts import PAGE_BYTES, header, page_key
+from pyaegis import Aegis128L
 
 PLAINTEXT = bytes(i * 7 & 0xFF for i in range(PAGE_BYTES))
 
 
-def slot(index: int) -> bytes:
-    """Return ciphertext and tag of the page."""
+AES_256_GCM, AEGIS_128L, CHACHA20_POLY1305 = 1, 2, 3
+
+
+def slot(index: int, suite: int = AES_256_GCM, below: int | None = None) -> bytes:
+    """Return ciphertext and tag of the page.
+
+    Sealed by a suite, below the header of it or of another.
+    """
     nonce = index.to_bytes(8, "little") + bytes(4)
-    return AESGCM(page_key(header())).encrypt(nonce, PLAINTEXT, None)
+    key = page_key(header({4: suite if below is None else below}))
+    if suite == AEGIS_128L:
+        cipher = Aegis128L(tag_size=16)
+        return bytes(cipher.encrypt(key[:16], nonce + bytes(4), PLAINTEXT))
+    if suite == CHACHA20_POLY1305:
+        return ChaCha20Poly1305(key).encrypt(nonce, PLAINTEXT, None)
+    return AESGCM(key).encrypt(nonce, PLAINTEXT, None)
 
 
 def opening(
@@ -71,3 +84,75 @@ def page_tag_changed() -> Fields:
     """One bit of the tag is another."""
     good = slot(1)
     return opening("NOT_AUTHENTIC", 1, good[:-1] + bytes([good[-1] ^ 0x80]))
+
+
+@vector
+def page_ok_of_aegis_128l() -> Fields:
+    """The last page, sealed with AEGIS-128L."""
+    return opening("OK", 3, slot(3, AEGIS_128L), header({4: AEGIS_128L}))
+
+
+@vector
+def page_of_aegis_128l_in_the_place_of_another() -> Fields:
+    """Page 2, where page 3 is due, sealed with AEGIS-128L."""
+    return opening("NOT_AUTHENTIC", 3, slot(2, AEGIS_128L), header({4: AEGIS_128L}))
+
+
+@vector
+def page_of_aegis_128l_ciphertext_changed() -> Fields:
+    """One bit of the ciphertext is another, sealed with AEGIS-128L."""
+    good = slot(1, AEGIS_128L)
+    changed = good[:-17] + bytes([good[-17] ^ 1]) + good[-16:]
+    return opening("NOT_AUTHENTIC", 1, changed, header({4: AEGIS_128L}))
+
+
+@vector
+def page_of_aegis_128l_tag_changed() -> Fields:
+    """One bit of the tag is another, sealed with AEGIS-128L."""
+    good = slot(1, AEGIS_128L)
+    changed = good[:-1] + bytes([good[-1] ^ 0x80])
+    return opening("NOT_AUTHENTIC", 1, changed, header({4: AEGIS_128L}))
+
+
+@vector
+def page_of_another_suite_than_aegis_128l() -> Fields:
+    """Sealed with AES-256-GCM, below a header that says AEGIS-128L."""
+    sealed = slot(0, AES_256_GCM, below=AEGIS_128L)
+    return opening("NOT_AUTHENTIC", 0, sealed, header({4: AEGIS_128L}))
+
+
+@vector
+def page_ok_of_chacha20_poly1305() -> Fields:
+    """The last page, sealed with ChaCha20-Poly1305."""
+    return opening("OK", 3, slot(3, CHACHA20_POLY1305), header({4: CHACHA20_POLY1305}))
+
+
+@vector
+def page_of_chacha20_poly1305_in_the_place_of_another() -> Fields:
+    """Page 2, where page 3 is due, sealed with ChaCha20-Poly1305."""
+    return opening(
+        "NOT_AUTHENTIC", 3, slot(2, CHACHA20_POLY1305), header({4: CHACHA20_POLY1305})
+    )
+
+
+@vector
+def page_of_chacha20_poly1305_ciphertext_changed() -> Fields:
+    """One bit of the ciphertext is another, sealed with ChaCha20-Poly1305."""
+    good = slot(1, CHACHA20_POLY1305)
+    changed = good[:-17] + bytes([good[-17] ^ 1]) + good[-16:]
+    return opening("NOT_AUTHENTIC", 1, changed, header({4: CHACHA20_POLY1305}))
+
+
+@vector
+def page_of_chacha20_poly1305_tag_changed() -> Fields:
+    """One bit of the tag is another, sealed with ChaCha20-Poly1305."""
+    good = slot(1, CHACHA20_POLY1305)
+    changed = good[:-1] + bytes([good[-1] ^ 0x80])
+    return opening("NOT_AUTHENTIC", 1, changed, header({4: CHACHA20_POLY1305}))
+
+
+@vector
+def page_of_another_suite_than_chacha20_poly1305() -> Fields:
+    """Sealed with AES-256-GCM, below a header that says ChaCha20-Poly1305."""
+    sealed = slot(0, AES_256_GCM, below=CHACHA20_POLY1305)
+    return opening("NOT_AUTHENTIC", 0, sealed, header({4: CHACHA20_POLY1305}))

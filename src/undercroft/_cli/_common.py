@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from undercroft._format.suites import DEFAULT_SUITE, SUITES
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -53,6 +55,18 @@ def input_shape_option(function: Function) -> Function:
         metavar="NAME=DIMS",
         help="Static shape of an input, for models with dynamic shapes: "
         "x=1,3,224,224. May be repeated.",
+    )(function)
+
+
+def suite_option(function: Function) -> Function:
+    """Add `--suite`."""
+    return click.option(
+        "--suite",
+        type=click.Choice(tuple(SUITES)),
+        default=DEFAULT_SUITE,
+        show_default=True,
+        help="Cipher suite to seal with. aegis-128l decrypts fastest; "
+        "chacha20-poly1305 is for boards without Arm's cryptography extension.",
     )(function)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import budget_option, json_option
+from undercroft._cli._common import budget_option, json_option, suite_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,8 +35,9 @@ MEBI = 2**20
     show_default=True,
     help="Which photo to classify.",
 )
+@suite_option
 @json_option
-def command(budget: str, device: str, photo: str, as_json: bool) -> None:
+def command(budget: str, device: str, photo: str, suite: str, as_json: bool) -> None:
     """Seal a real network, run it in the secure world on a real photo, compare
     with onnxruntime, and search the device's normal memory for secrets.
 
@@ -51,7 +52,7 @@ def command(budget: str, device: str, photo: str, as_json: bool) -> None:
     out = Console(quiet=as_json, highlight=False)
     progress = Console(stderr=True, quiet=as_json, highlight=False)
     with progress.status("fetching the model and planning") as status:
-        plan = _demo.make_plan(budget)
+        plan = _demo.make_plan(budget, suite)
     out.rule("what the provider plans: EfficientNet-Lite0 under a budget")
     out.print(plan)
     with progress.status("starting") as status:

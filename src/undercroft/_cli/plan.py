@@ -15,6 +15,7 @@ from undercroft._cli._common import (
     json_option,
     located,
     model_argument,
+    suite_option,
     weights_option,
 )
 from undercroft._spec import DEFAULT_PAGE_BYTES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @model_argument
 @budget_option
+@suite_option
 @input_shape_option
 @weights_option
 @click.option(
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 def command(
     model: Path,
     budget: str,
+    suite: str,
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     weights: WeightsFormat,
     page_bytes: int,
@@ -68,6 +71,7 @@ def command(
         input_shapes=shapes,
         page_bytes=page_bytes,
         weights=weights,
+        suite=suite,
     )
     if as_json:
         print_json({"model": str(model), **result.to_dict()})

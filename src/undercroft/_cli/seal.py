@@ -13,6 +13,7 @@ from undercroft._cli._common import (
     budget_option,
     input_shape_option,
     json_option,
+    suite_option,
     weights_option,
 )
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     help="A number that you count up.",
 )
 @budget_option
+@suite_option
 @input_shape_option
 @weights_option
 @json_option
@@ -60,6 +62,7 @@ def command(
     key_file: Path | None,
     model_version: int,
     budget: str,
+    suite: str,
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     weights: WeightsFormat,
     as_json: bool,
@@ -90,6 +93,7 @@ def command(
             budget=budget,
             input_shapes=dict(input_shapes) or None,
             weights=weights,
+            suite=suite,
             model_version=model_version,
             key_file=key_file,
             progress=lambda done, total: bar.update(
@@ -110,6 +114,8 @@ def command(
 
 
 def _summary(result: SealResult) -> dict[str, object]:
+    from undercroft._format.suites import suite_title
+
     header = result.header
     return {
         "path": str(result.path),
@@ -117,6 +123,7 @@ def _summary(result: SealResult) -> dict[str, object]:
         "file_bytes": result.file_bytes,
         "model_id": header.model_id.hex(),
         "model_version": header.model_version,
+        "suite": suite_title(header.suite),
         "budget_bytes": header.budget_bytes,
         "page_bytes": header.page_bytes,
         "program_pages": header.program_pages,

@@ -17,6 +17,7 @@ from undercroft._cli._common import (
     json_option,
     located,
     model_argument,
+    suite_option,
     weights_option,
 )
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     metavar="URI",
     help="board:, tee:, http://HOST:PORT, or host: (no protection).",
 )
+@suite_option
 @input_shape_option
 @weights_option
 @input_option
@@ -57,6 +59,7 @@ def command(
     model: Path,
     budget: str,
     device: str,
+    suite: str,
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     weights: WeightsFormat,
     inputs: tuple[tuple[str, Path], ...],
@@ -88,6 +91,7 @@ def command(
             device=device,
             input_shapes=shapes or None,
             weights=weights,
+            suite=suite,
             inputs=lambda infos: read_arrays(inputs, infos),
             seed=seed,
             tolerance=tolerance,

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from undercroft._format import cbor
 from undercroft._format.cose import exact_bytes, exact_map, malformed, uint32
+from undercroft._format.suites import by_number
 from undercroft._spec import (
     DTYPE_F32,
     FORMAT_VERSION,
@@ -22,7 +23,6 @@ from undercroft._spec import (
     MODEL_ID_BYTES,
     PAGE_TAG_BYTES,
     SALT_BYTES,
-    SUITE_AES_256_GCM,
 )
 from undercroft.tensor import TensorInfo
 
@@ -78,7 +78,7 @@ class SealedHeader:
             "budget_bytes",
         ):
             uint32(getattr(self, name), _WHAT, name)
-        if self.suite != SUITE_AES_256_GCM:
+        if by_number(self.suite) is None:
             raise malformed(_WHAT, f"cipher suite {self.suite} is not supported")
         if (
             not MIN_PAGE_BYTES <= self.page_bytes <= MAX_PAGE_BYTES

@@ -5,23 +5,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from undercroft._spec import PAGE_KEY_INFO, SUITE_AES_256_GCM
+from undercroft._format.suites import by_number
+from undercroft._spec import PAGE_KEY_INFO
 from undercroft.errors import FormatError, VerificationError
 
 PAGE_KEY_BYTES = 32
-
-
-class _Aead(Protocol):
-    def encrypt(self, nonce: bytes, data: bytes, aad: bytes | None) -> bytes: ...
-
-    def decrypt(self, nonce: bytes, data: bytes, aad: bytes | None) -> bytes: ...
 
 
 def derive_page_key(*, content_key: bytes, salt: bytes, header: bytes) -> bytes:
@@ -45,17 +38,19 @@ class PageCipher:
 
         Raises:
             FormatError: the suite is not supported.
+            EnvironmentMissingError: the library that does it is not installed.
         """
-        if suite != SUITE_AES_256_GCM:
+        known = by_number(suite)
+        if known is None:
             raise FormatError(
                 f"cipher suite {suite} is not supported",
                 hint="seal the model again with this version",
             )
-        self._aead: _Aead = AESGCM(page_key)
+        self._aead = known.cipher(page_key)
 
     def encrypt(self, index: int, page: bytes) -> bytes:
         """Return ciphertext and tag of one whole page."""
-        return self._aead.encrypt(_nonce(index), page, None)
+        return self._aead.encrypt(_nonce(index), page)
 
     def decrypt(self, index: int, slot: bytes) -> bytes:
         """Return a page's plaintext.
@@ -64,7 +59,7 @@ class PageCipher:
             VerificationError: the page was changed, moved, or is another file's.
         """
         try:
-            return self._aead.decrypt(_nonce(index), slot, None)
+            return self._aead.decrypt(_nonce(index), slot)
         except InvalidTag as error:
             raise VerificationError(
                 f"page {index} does not verify",

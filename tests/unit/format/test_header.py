@@ -21,7 +21,7 @@ GOOD = ship().header
 WRONG = {
     "model_id": [b"", bytes(15), bytes(17), "id"],
     "model_version": [-1, 2**32, "1", None],
-    "suite": [0, 2, 3, 99],
+    "suite": [0, 4, 99],
     "page_bytes": [0, MIN_PAGE_BYTES - 1, MIN_PAGE_BYTES + 1, 1 << 21],
     "program_pages": [0, 65],
     "resident_pages": [-1, MAX_PAGES],

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.provider import FakePlan, test_key
+from helpers.suites import SUITES
 from undercroft._spec import MAX_HEADER_BYTES
 from undercroft.errors import (
     FileAccessError,
@@ -51,6 +52,23 @@ def test_sealing_writes_the_file_and_its_key(tmp_path):
         assert sealed.header == result.header
         assert sealed.header.model_version == 3
         assert sealed.header.model_id == result.model_key.model_id
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_suite_is_the_plans_or_the_callers(tmp_path, suite):
+    number = SUITES[suite].number
+    planned = seal_fake(tmp_path / "planned.sealed", FakePlan(suite=suite))
+    given = seal_fake(tmp_path / "given.sealed", suite=suite)
+    for result in (planned, given):
+        assert result.header.suite == number
+        with SealedModel.open(result.path) as sealed:
+            assert sealed.inspect()["suite"].lower() == suite
+
+
+def test_a_suite_that_is_none_leaves_nothing(tmp_path):
+    with pytest.raises(PlanError):
+        seal_fake(tmp_path / "model.sealed", suite="rot13")
+    assert names(tmp_path) == []
 
 
 def test_a_new_version_keeps_the_key_and_takes_a_new_salt(tmp_path):

@@ -128,7 +128,7 @@ def test_other_number_of_wheels_is_refused(
     pip: FakePip, files: dict[str, bytes]
 ) -> None:
     pip.files = files
-    with pytest.raises(FormatError, match=f"{len(files)} wheels"):
+    with pytest.raises(FormatError, match=f"{len(files)} files"):
         fetch(TOY)
 
 

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/* For programs that link the engine's license code and never call it. */
+#include "uc_port.h"
+
+bool uc_port_device_public_key(uint8_t public_key[32])
+{
+	(void)public_key;
+	return false;
+}
+
+bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
+{
+	(void)peer;
+	(void)shared;
+	return false;
+}
+
+bool uc_port_provider_trusted(const uint8_t key_id[32],
+			      const uint8_t public_key[32])
+{
+	(void)key_id;
+	(void)public_key;
+	return false;
+}
