@@ -3,7 +3,7 @@
  * memcpy, memmove and memset for 64-bit Arm where the C library has none worth
  * having. OP-TEE's move a byte at a time (memset and memmove always, memcpy
  * when a pointer is not a multiple of 8): five instructions for each byte,
- * more than AES-256-GCM takes. These take a 64-byte step in nine.
+ * more than AES-256-GCM takes. These take a 128-byte step in seven.
  *
  * To be compiled freestanding, so that loops do not become calls of
  * themselves, and with unaligned access allowed.
@@ -12,54 +12,85 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STEP 64U
+#define STEP 128U
+#define HALF 64U
 
 void *memcpy(void *restrict dest, const void *restrict src, size_t len);
 void *memmove(void *dest, const void *src, size_t len);
 void *memset(void *dest, int value, size_t len);
 
-static void copy_up(uint8_t *to, const uint8_t *from, size_t len)
+/* All loads of a step come before its stores: the two may overlap. */
+static inline void copy_step(uint8_t *to, const uint8_t *from)
 {
-	for (; len >= STEP; len -= STEP, to += STEP, from += STEP) {
-		/* All loads before the stores: the two may overlap. */
-		uint8x16_t a = vld1q_u8(from);
-		uint8x16_t b = vld1q_u8(from + 16);
-		uint8x16_t c = vld1q_u8(from + 32);
-		uint8x16_t d = vld1q_u8(from + 48);
+	uint8x16x4_t a = vld1q_u8_x4(from);
+	uint8x16x4_t b = vld1q_u8_x4(from + HALF);
 
-		vst1q_u8(to, a);
-		vst1q_u8(to + 16, b);
-		vst1q_u8(to + 32, c);
-		vst1q_u8(to + 48, d);
+	vst1q_u8_x4(to, a);
+	vst1q_u8_x4(to + HALF, b);
+}
+
+/* The same, moving both pointers on, which GCC would do with additions. */
+static inline void take_step(uint8_t **to, const uint8_t **from)
+{
+	uint8x16x4_t a, b;
+
+	__asm__ volatile(
+		"ld1 {%S[a].16b - %V[a].16b}, [%[from]], #64\n\t"
+		"ld1 {%S[b].16b - %V[b].16b}, [%[from]], #64\n\t"
+		"st1 {%S[a].16b - %V[a].16b}, [%[to]], #64\n\t"
+		"st1 {%S[b].16b - %V[b].16b}, [%[to]], #64"
+		: [a] "=&w"(a), [b] "=&w"(b), [from] "+r"(*from), [to] "+r"(*to)
+		:
+		: "memory");
+}
+
+static inline void copy_16(uint8_t *to, const uint8_t *from)
+{
+	vst1q_u8(to, vld1q_u8(from));
+}
+
+static inline void copy_8(uint8_t *to, const uint8_t *from)
+{
+	vst1_u8(to, vld1_u8(from));
+}
+
+static inline __attribute__((always_inline)) void
+copy_up(uint8_t *to, const uint8_t *from, size_t len)
+{
+	for (; len >= STEP; len -= STEP)
+		take_step(&to, &from);
+	for (; len >= 16; len -= 16, to += 16, from += 16)
+		copy_16(to, from);
+	if (len >= 8) {
+		copy_8(to, from);
+		len -= 8;
+		to += 8;
+		from += 8;
 	}
-	for (; len >= 8; len -= 8, to += 8, from += 8)
-		vst1_u8(to, vld1_u8(from));
 	for (; len != 0; len--)
 		*to++ = *from++;
 }
 
-static void copy_down(uint8_t *to, const uint8_t *from, size_t len)
+static inline __attribute__((always_inline)) void
+copy_down(uint8_t *to, const uint8_t *from, size_t len)
 {
 	to += len;
 	from += len;
 	for (; len >= STEP; len -= STEP) {
 		to -= STEP;
 		from -= STEP;
-
-		uint8x16_t a = vld1q_u8(from);
-		uint8x16_t b = vld1q_u8(from + 16);
-		uint8x16_t c = vld1q_u8(from + 32);
-		uint8x16_t d = vld1q_u8(from + 48);
-
-		vst1q_u8(to, a);
-		vst1q_u8(to + 16, b);
-		vst1q_u8(to + 32, c);
-		vst1q_u8(to + 48, d);
+		copy_step(to, from);
 	}
-	for (; len >= 8; len -= 8) {
+	for (; len >= 16; len -= 16) {
+		to -= 16;
+		from -= 16;
+		copy_16(to, from);
+	}
+	if (len >= 8) {
 		to -= 8;
 		from -= 8;
-		vst1_u8(to, vld1_u8(from));
+		copy_8(to, from);
+		len -= 8;
 	}
 	for (; len != 0; len--)
 		*--to = *--from;
@@ -87,13 +118,16 @@ void *memset(void *dest, int value, size_t len)
 	uint8x16_t fill = vdupq_n_u8((uint8_t)value);
 
 	for (; len >= STEP; len -= STEP, to += STEP) {
-		vst1q_u8(to, fill);
-		vst1q_u8(to + 16, fill);
-		vst1q_u8(to + 32, fill);
-		vst1q_u8(to + 48, fill);
+		for (size_t i = 0; i < STEP; i += 16)
+			vst1q_u8(to + i, fill);
 	}
-	for (; len >= 8; len -= 8, to += 8)
+	for (; len >= 16; len -= 16, to += 16)
+		vst1q_u8(to, fill);
+	if (len >= 8) {
 		vst1_u8(to, vget_low_u8(fill));
+		len -= 8;
+		to += 8;
+	}
 	for (; len != 0; len--)
 		*to++ = (uint8_t)value;
 	return dest;
