@@ -82,6 +82,28 @@ def conv_layer(
     )
 
 
+def pool_layer(size: int, channels: int, kernel: int, stride: int) -> Layer:
+    """Maximum pooling of a square image with "same" padding."""
+    pad = (kernel - 1) // 2
+    out = (size + 2 * pad - kernel) // stride + 1
+    op = Op(
+        spec.OP_MAX_POOL_2D,
+        (1, size, size, channels),
+        (1, out, out, channels),
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        pads=(pad,) * 4,
+    )
+    return Layer(f"maxima {kernel}x{kernel} /{stride}", op, b"", 0)
+
+
+def add_layer(size: int, channels: int, act: tuple[float, float]) -> Layer:
+    """An addition of two images, clamped."""
+    dims = (1, size, size, channels)
+    op = Op(spec.OP_ADD, dims, dims, b=dims, act=act)
+    return Layer(f"add {act}", op, b"", 0)
+
+
 def reference_layers() -> list[Layer]:
     """The three shapes that kernel sets were first compared by."""
     return [

@@ -27,8 +27,8 @@ struct state {
 	const float *w;
 	uc_vec held[MAX_WEIGHTS];
 	uc_vec acc[MAX_LIVE][MAX_ROWS];
-	const float *in[UC_DWCONV_MAX_IN_ROWS];
-	size_t step[UC_DWCONV_MAX_IN_ROWS];
+	const float *in[UC_WINDOW_MAX_ROWS];
+	size_t step[UC_WINDOW_MAX_ROWS];
 	uc_vec bias, min, max;
 	float *out;
 	size_t out_row, out_pixel;
@@ -60,7 +60,7 @@ UC_VEC_INLINE uc_vec weight(const struct state *st, struct shape sh, int tap)
 UC_VEC_INLINE void add_column(struct state *st, struct shape sh, int oldest,
 			      int at)
 {
-	uc_vec x[UC_DWCONV_MAX_IN_ROWS];
+	uc_vec x[UC_WINDOW_MAX_ROWS];
 
 	UC_VEC_UNROLL
 	for (int i = 0; i < in_rows_of(sh); i++)
@@ -108,7 +108,7 @@ UC_VEC_INLINE void store_column(struct state *st, struct shape sh, uc_vec *acc)
 }
 
 UC_VEC_INLINE void begin(struct state *st, struct shape sh,
-			 const struct uc_dwconv_rows *rows, size_t quad)
+			 const struct uc_window_rows *rows, size_t quad)
 {
 	const int taps = sh.kernel * sh.kernel;
 	const int held = taps <= MAX_WEIGHTS ? taps : 0;
@@ -163,7 +163,7 @@ UC_VEC_INLINE void run_end(struct state *st, struct shape sh, size_t pixels,
 	}
 }
 
-UC_VEC_INLINE void run_quad(struct shape sh, const struct uc_dwconv_rows *rows,
+UC_VEC_INLINE void run_quad(struct shape sh, const struct uc_window_rows *rows,
 			    const float *w, size_t quad)
 {
 	const size_t stride = (size_t)sh.stride;
@@ -184,7 +184,7 @@ UC_VEC_INLINE void run_quad(struct shape sh, const struct uc_dwconv_rows *rows,
 }
 
 UC_VEC_INLINE void run(int kernel, int stride, int row_count,
-		       const struct uc_dwconv_rows *rows)
+		       const struct uc_window_rows *rows)
 {
 	const struct shape sh = {kernel, stride, row_count};
 	const size_t slots = kernel == 1 ? 3 : (size_t)(kernel * kernel);
@@ -198,7 +198,7 @@ UC_VEC_INLINE void run(int kernel, int stride, int row_count,
 }
 
 #define ROWS(kernel, stride, rows)                                             \
-	static void run_##kernel##stride##rows(const struct uc_dwconv_rows *r) \
+	static void run_##kernel##stride##rows(const struct uc_window_rows *r) \
 	{                                                                      \
 		run(kernel, stride, rows, r);                                  \
 	}

@@ -22,6 +22,7 @@
 #define UC_DWCONV_KERNELS 4
 #define UC_DWCONV_ROWS_KERNELS 5
 #define UC_DWCONV_ROWS_SIZES 3
+#define UC_MAXPOOL_ROWS_KERNELS 4
 
 struct uc_minmax {
 	float min;
@@ -55,28 +56,30 @@ typedef void uc_dwconv_fn(size_t channels, size_t pixels, const float **input,
 			  size_t out_increment_bytes, size_t input_offset_bytes,
 			  const float *zero, const struct uc_minmax *act);
 
-#define UC_DWCONV_MAX_IN_ROWS 11 /* 4 rows of outputs of a 5x5, stride 2 */
+#define UC_WINDOW_MAX_ROWS 11 /* 4 rows of outputs of a 5x5, stride 2 */
 
 /*
- * A few rows of depthwise outputs, of channels that are whole quads. A row of
- * the input that lies in the padding is zeros with a step of 0; pad_left is at
- * most kernel - stride, and the first window ends inside the input.
+ * A row or a few rows of outputs, of channels that are whole quads, of
+ * depthwise convolution or pooling with a square kernel. For the convolution, a
+ * row of the input that lies in the padding is zeros with a step of 0, for
+ * pooling the nearest row. pad_left is at most kernel - stride, and the first
+ * window ends inside the input.
  */
-struct uc_dwconv_rows {
-	const float *in[UC_DWCONV_MAX_IN_ROWS]; /* each row's first pixel */
-	size_t in_step_bytes[UC_DWCONV_MAX_IN_ROWS]; /* to the next pixel */
+struct uc_window_rows {
+	const float *in[UC_WINDOW_MAX_ROWS];	  /* each row's first pixel */
+	size_t in_step_bytes[UC_WINDOW_MAX_ROWS]; /* to the next pixel */
 	size_t pad_left;
 	size_t columns; /* of the input, from the first window's last step on */
 	size_t inside;	/* output pixels whose windows end inside the input */
 	size_t pixels;	/* of an output row */
 	size_t quads;	/* of channels */
-	const float *w;
+	const float *w; /* NULL for pooling */
 	float *out;
 	size_t out_pixel, out_row; /* to the next, in floats */
 	struct uc_minmax act;
 };
 
-typedef void uc_dwconv_rows_fn(const struct uc_dwconv_rows *rows);
+typedef void uc_window_rows_fn(const struct uc_window_rows *rows);
 
 /* Pooling: input[pixel][tap]. The kernel has moved `input` on by whole passes
  * (9 taps, then 8 at a time) when it adds input_increment_bytes. */
@@ -158,8 +161,14 @@ struct uc_dwconv_rows_kernel {
 	/* Descending rows; the last has 1. */
 	struct {
 		size_t rows;
-		uc_dwconv_rows_fn *run;
+		uc_window_rows_fn *run;
 	} sizes[UC_DWCONV_ROWS_SIZES];
+};
+
+struct uc_maxpool_rows_kernel {
+	uint32_t kernel;
+	uint32_t stride;
+	uc_window_rows_fn *run; /* one row of outputs */
 };
 
 /* The forms of one binary operator. */
@@ -199,5 +208,7 @@ extern const struct uc_kernels uc_kernels;
 /* Those written here, the same in all sets. */
 extern const struct uc_dwconv_rows_kernel
 	uc_dwconv_rows[UC_DWCONV_ROWS_KERNELS];
+extern const struct uc_maxpool_rows_kernel
+	uc_maxpool_rows[UC_MAXPOOL_ROWS_KERNELS];
 
 #endif /* UC_KERNELS_H */

@@ -71,6 +71,11 @@ UC_VEC_INLINE uc_vec uc_vec_clamp(uc_vec x, uc_vec min, uc_vec max)
 	return vminq_f32(vmaxq_f32(x, min), max);
 }
 
+UC_VEC_INLINE uc_vec uc_vec_max(uc_vec x, uc_vec y)
+{
+	return vmaxq_f32(x, y);
+}
+
 /* *sum += x * y, rounded once. */
 UC_VEC_INLINE void uc_vec_add_product(uc_vec *sum, uc_vec x, uc_vec y)
 {
@@ -138,6 +143,11 @@ UC_VEC_INLINE void uc_vec_store_some(float *p, uc_vec x, size_t count)
 UC_VEC_INLINE uc_vec uc_vec_clamp(uc_vec x, uc_vec min, uc_vec max)
 {
 	return _mm_min_ps(max, _mm_max_ps(min, x));
+}
+
+UC_VEC_INLINE uc_vec uc_vec_max(uc_vec x, uc_vec y)
+{
+	return _mm_max_ps(x, y);
 }
 
 UC_VEC_INLINE void uc_vec_add_product(uc_vec *sum, uc_vec x, uc_vec y)

@@ -8,18 +8,9 @@
 const struct uc_dwconv_rows_kernel *
 uc_dwconv_find_rows(const struct uc_op_window *win)
 {
-	int64_t size = win->kernel_h;
-	int64_t stride = win->stride_h;
-
-	if (win->kernel_w != size || win->stride_w != stride ||
-	    win->dilation_h != 1 || win->dilation_w != 1)
-		return NULL;
-	/* As the kernels want it: the first window ends inside the input. */
-	if (win->pad_left > size - stride || win->in_w + win->pad_left < size)
-		return NULL;
 	for (size_t i = 0; i < UC_DWCONV_ROWS_KERNELS; i++) {
-		if (uc_dwconv_rows[i].kernel == size &&
-		    uc_dwconv_rows[i].stride == stride)
+		if (uc_op_window_is(win, uc_dwconv_rows[i].kernel,
+				    uc_dwconv_rows[i].stride))
 			return &uc_dwconv_rows[i];
 	}
 	return NULL;
@@ -38,7 +29,7 @@ static size_t pick_size(const struct uc_dwconv_rows_kernel *kernel, size_t left)
 }
 
 static void point_at_rows(const struct uc_dwconv *dw, const float *image,
-			  int64_t y, size_t count, struct uc_dwconv_rows *rows)
+			  int64_t y, size_t count, struct uc_window_rows *rows)
 {
 	size_t pixel_bytes = (size_t)dw->win.in_pixel * sizeof(float);
 
@@ -50,33 +41,14 @@ static void point_at_rows(const struct uc_dwconv *dw, const float *image,
 	}
 }
 
-static struct uc_dwconv_rows rows_of(const struct uc_dwconv *dw)
-{
-	const struct uc_op_window *win = &dw->win;
-	int64_t inside =
-		(win->in_w + win->pad_left - win->kernel_w) / win->stride_w + 1;
-	int64_t before = win->kernel_w - win->stride_w - win->pad_left;
-	struct uc_dwconv_rows rows = {
-		.pad_left = (size_t)win->pad_left,
-		.columns = (size_t)(win->in_w - before),
-		.inside = (size_t)(inside < win->out_w ? inside : win->out_w),
-		.pixels = (size_t)win->out_w,
-		.quads = dw->channels / UC_QUAD,
-		.w = dw->weights,
-		.out_pixel = (size_t)win->out_pixel,
-		.out_row = (size_t)win->out_row,
-		.act = dw->act,
-	};
-
-	return rows;
-}
-
 void uc_dwconv_run_rows(const struct uc_dwconv *dw,
 			const struct uc_dwconv_rows_kernel *kernel)
 {
 	const struct uc_op_window *win = &dw->win;
-	struct uc_dwconv_rows rows = rows_of(dw);
+	struct uc_window_rows rows =
+		uc_op_window_rows(win, dw->channels, &dw->act);
 
+	rows.w = dw->weights;
 	for (int64_t n = 0; n < win->in_n; n++) {
 		const float *image = dw->in + n * win->in_image;
 		float *out = dw->out + n * win->out_image;

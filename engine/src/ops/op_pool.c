@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MAX_POOL_2D and AVERAGE_POOL_2D: a row of output pixels at a time through a
- * table of pointers, [pixel][tap], moved by an offset where padding allows, as
- * in op_dwconv2d.c.
+ * MAX_POOL_2D and AVERAGE_POOL_2D. The usual maxima go along the rows of the
+ * input (max_pool_rows.c); all else takes a row of output pixels at a time through a table of
+ * pointers, [pixel][tap], moved by an offset where padding allows, as in
+ * op_dwconv2d.c.
  */
 #include "uc_ops.h"
 
@@ -224,7 +225,8 @@ static void pool_run(const struct uc_op_step *step, bool average)
 
 static void max_pool_run(const struct uc_op_step *step)
 {
-	pool_run(step, false);
+	if (!uc_op_max_pool_rows(step))
+		pool_run(step, false);
 }
 
 static void average_pool_run(const struct uc_op_step *step)

@@ -114,6 +114,16 @@ struct uc_op_window {
 };
 
 struct uc_op_window uc_op_window_of(const struct uc_op_shapes *s);
+/* A square kernel of this size and stride as the kernels that go along rows want
+ * it: without dilation, and the first window ends inside the input. */
+bool uc_op_window_is(const struct uc_op_window *win, uint32_t kernel,
+		     uint32_t stride);
+/* What such a kernel gets, but for the rows, weights and the output. */
+struct uc_window_rows uc_op_window_rows(const struct uc_op_window *win,
+					size_t channels,
+					const struct uc_minmax *act);
+/* MAX_POOL_2D by such kernels; false, and nothing done, where there is none. */
+bool uc_op_max_pool_rows(const struct uc_op_step *step);
 /* Kernel, stride, dilation within the limits of the specification. */
 bool uc_op_window_ok(const struct uc_op *op);
 /* floor((in + pads - dilation * (k - 1) - 1) / stride) + 1, or 0 when the

@@ -11,9 +11,11 @@ import pytest
 
 from helpers.instructions import (
     Layer,
+    add_layer,
     conv_layer,
     count_instructions,
     lite0_layers,
+    pool_layer,
     reference_layers,
 )
 
@@ -28,6 +30,9 @@ CEILINGS = [
     (conv_layer(28, 128, 128, 1, depthwise=True), 0.21e6),
     (conv_layer(7, 192, 192, 1), 0.553e6),
     (conv_layer(1, 512, 512, 1), 0.094e6),
+    (pool_layer(56, 64, 3, 2), 0.234e6),
+    (pool_layer(56, 64, 2, 2), 0.184e6),
+    (add_layer(28, 128, (0.0, 6.0)), 0.152e6),
 ]
 
 

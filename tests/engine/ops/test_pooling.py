@@ -64,6 +64,19 @@ POOLS = [
     Pool((6, 6), 12, (1, 10), (1, 1), (0, 9, 0, 9)),
     Pool((3, 48), 8, (3, 2), (3, 2)),
     Pool((20, 20), 130, (3, 3), (2, 2), (1, 1, 1, 1)),
+    # Those that go along rows: every remainder, windows in the padding.
+    *(
+        Pool((5, n), 12, (k, k), (s, s), (k // 2, k // 2, k // 2, k // 2), batch=2)
+        for k, s in ((2, 2), (3, 1), (3, 2), (5, 1))
+        for n in range(k - k // 2, 13)
+    ),
+    *(
+        Pool((6, 7), 8, (k, k), (s, s), (1, left, 0, right), ceil=ceil, act=(-0.5, 1.0))
+        for k, s in ((2, 2), (3, 1), (3, 2), (5, 1))
+        for left in range(min(k - s + 2, k))
+        for right in (0, k - 1)
+        for ceil in (False, True)
+    ),
 ]
 
 
