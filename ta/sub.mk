@@ -30,6 +30,7 @@ srcs_ext_base-y := ..
 below = $(patsubst ../%,%,$1)
 memory-src := engine/port/memory_armv8.c
 compute-srcs := $(call below,$(UC_COMPUTE_SOURCES)) $(memory-src)
+srcs_ext-y += engine/port/ed25519_libcrypto.c
 srcs_ext-y += $(call below,$(UC_CONTROL_SOURCES)) $(compute-srcs) \
 	engine/port/port_optee.c engine/port/aead.c \
 	engine/port/chacha20_poly1305_armv8.c

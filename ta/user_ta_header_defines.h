@@ -25,7 +25,7 @@
 #define TA_STACK_SIZE (32 * 1024)
 
 /*
- * The heap holds sessions (less than 100 bytes each) and what libutee keeps
+ * The heap holds sessions (less than 400 bytes each) and what libutee keeps
  * for operation and object handles. Nothing of a model is ever in it.
  */
 #define TA_DATA_SIZE (32 * 1024)

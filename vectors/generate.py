@@ -18,10 +18,19 @@ from generators import (  # noqa: E402 needs the path above
     header_vectors,
     license_vectors,
     page_vectors,
+    terms_vectors,
+    update_vectors,
 )
 
 DATA = HERE / "data"
-GENERATORS = (header_vectors, license_vectors, file_vectors, page_vectors)
+GENERATORS = (
+    header_vectors,
+    license_vectors,
+    terms_vectors,
+    update_vectors,
+    file_vectors,
+    page_vectors,
+)
 
 
 def expected_files() -> dict[str, str]:

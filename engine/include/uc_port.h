@@ -70,6 +70,21 @@ bool uc_port_device_public_key(uint8_t public_key[32]);
  * the shared secret is all zero (RFC 7748 section 6.1). */
 bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32]);
 
+/* ---- what this device keeps (uc_state.h) ---- */
+
+/*
+ * All of it, len bytes; zeros when nothing was stored yet. It shares the fate
+ * of the device's key pair: whoever removes or damages one loses both. The key
+ * pair is made when there is none.
+ */
+bool uc_port_state_load(uint8_t *data, size_t len);
+/* Write a part of it. Whole or not at all, and on the medium when it returns. */
+bool uc_port_state_store(const uint8_t *data, size_t offset, size_t len);
+/* The command ends: nothing of this is needed before the next one. */
+void uc_port_state_end(void);
+/* Milliseconds since the device was started. Nobody outside sets it back. */
+bool uc_port_clock_ms(uint64_t *clock_ms);
+
 /* ---- policy ---- */
 
 /* May this provider's key (thumbprint and raw Ed25519 key) open models here?

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "uc_engine.h"
+#include "uc_terms.h"
 
 enum uc_param_type {
 	UC_PARAM_NONE,
@@ -37,6 +38,8 @@ struct uc_pool {
 	size_t len;
 	struct uc_session *sessions; /* those with a region, by address */
 	uint32_t advised_pages;	     /* of one PUSH; 0: no advice */
+	uint32_t updates;	     /* taken since the start */
+	struct uc_state state;	     /* read anew for each use */
 	uint8_t staging[UC_MAX_HEADER_BYTES + UC_MAX_LICENSE_BYTES];
 };
 
@@ -47,6 +50,7 @@ struct uc_session {
 	size_t region_len;
 	struct uc_engine *engine;
 	uint64_t commands; /* since the last INFER */
+	struct uc_permit permit;
 };
 
 void uc_pool_init(struct uc_pool *pool, uint8_t *memory, size_t len,

@@ -6,7 +6,10 @@
 #include "port_host.h"
 
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <openssl/evp.h>
 
@@ -17,6 +20,13 @@ static _Thread_local const uint8_t *device_private_key;
 void uc_port_host_use_device(const uint8_t private_key[32])
 {
 	device_private_key = private_key;
+}
+
+static _Thread_local struct uc_port_host_state *device_state;
+
+void uc_port_host_use_state(struct uc_port_host_state *state)
+{
+	device_state = state;
 }
 
 static EVP_PKEY *device_key(void)
@@ -56,6 +66,95 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 	if (!ok)
 		uc_port_wipe(shared, 32);
 	return ok;
+}
+
+/* ---- the device's state ---- */
+
+static bool read_file(const char *path, uint8_t *data, size_t len)
+{
+	FILE *file = fopen(path, "rb");
+	bool ok = false;
+
+	/* One that is not there yet holds zeros. */
+	memset(data, 0, len);
+	if (!file)
+		return access(path, F_OK) != 0;
+	ok = fread(data, 1, len, file) == len && fgetc(file) == EOF;
+	(void)fclose(file);
+	return ok;
+}
+
+/* By a second file that takes the name of the first. */
+static bool replace_file(const char *path, const uint8_t *data, size_t len)
+{
+	char scratch[4096] = {0};
+	int written = snprintf(scratch, sizeof(scratch), "%s.%ld.new", path,
+			       (long)getpid());
+	FILE *file = NULL;
+	bool ok = false;
+
+	if (written < 0 || (size_t)written >= sizeof(scratch))
+		return false;
+	file = fopen(scratch, "wb");
+	if (!file)
+		return false;
+	ok = fwrite(data, 1, len, file) == len && fflush(file) == 0 &&
+	     fsync(fileno(file)) == 0;
+	ok = fclose(file) == 0 && ok && rename(scratch, path) == 0;
+	if (!ok)
+		(void)remove(scratch);
+	return ok;
+}
+
+bool uc_port_state_load(uint8_t *data, size_t len)
+{
+	struct uc_port_host_state *state = device_state;
+
+	if (!state || !device_private_key || len != sizeof(state->data))
+		return false;
+	if (state->path &&
+	    !read_file(state->path, state->data, sizeof(state->data)))
+		return false;
+	memcpy(data, state->data, len);
+	return true;
+}
+
+bool uc_port_state_store(const uint8_t *data, size_t offset, size_t len)
+{
+	struct uc_port_host_state *state = device_state;
+	uint8_t old[sizeof(state->data)];
+
+	if (!state || state->stores_left == 0 || offset > sizeof(old) ||
+	    len > sizeof(old) - offset)
+		return false;
+	if (state->stores_left > 0)
+		state->stores_left--;
+	memcpy(old, state->data, sizeof(old));
+	memcpy(state->data + offset, data, len);
+	if (!state->path ||
+	    replace_file(state->path, state->data, sizeof(state->data)))
+		return true;
+	memcpy(state->data, old, sizeof(old));
+	return false;
+}
+
+void uc_port_state_end(void)
+{
+}
+
+bool uc_port_clock_ms(uint64_t *clock_ms)
+{
+	struct timespec now = {0};
+
+	*clock_ms = device_state ? device_state->clock_ms : 0;
+	if (*clock_ms != 0)
+		return true;
+	/* Since this machine was started, time asleep included. */
+	if (clock_gettime(CLOCK_BOOTTIME, &now) != 0)
+		return false;
+	*clock_ms =
+		(uint64_t)now.tv_sec * 1000U + (uint64_t)now.tv_nsec / 1000000U;
+	return true;
 }
 
 bool uc_port_provider_trusted(const uint8_t key_id[32],

@@ -10,14 +10,11 @@
  */
 #include <string.h>
 #include <tee_internal_api.h>
-#include <utee_syscalls.h>
 
 #include "uc_port.h"
 
 #define SHA256_BYTES 32U
 #define HMAC_BLOCK_BYTES 64U
-#define ED25519_KEY_BYTES 32U
-#define ED25519_SIGNATURE_BYTES 64U
 #define GCM_NONCE_BYTES 12U
 #define GCM_TAG_BYTES 16U
 #define AES_128_BYTES 16U
@@ -145,44 +142,6 @@ bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
 	       mac_len == SHA256_BYTES;
 	TEE_FreeOperation(operation);
 	return good;
-}
-
-/*
- * By system calls, because TEE_AsymmetricVerifyDigest() ends the TA on every
- * result but "valid" and "not valid", and OP-TEE has a third one for a public
- * key that is not on the curve. That key comes with the file, from anybody.
- */
-bool uc_port_ed25519_verify(const uint8_t public_key[32],
-			    const uint8_t *message, size_t len,
-			    const uint8_t signature[64])
-{
-	struct utee_attribute value = {
-		.a = (uintptr_t)public_key,
-		.b = ED25519_KEY_BYTES,
-		.attribute_id = TEE_ATTR_ED25519_PUBLIC_VALUE,
-	};
-	uint32_t object = 0;
-	uint32_t operation = 0;
-	TEE_Result result = TEE_ERROR_GENERIC;
-
-	result = _utee_cryp_obj_alloc(TEE_TYPE_ED25519_PUBLIC_KEY,
-				      ED25519_KEY_BYTES * 8U, &object);
-	if (result != TEE_SUCCESS)
-		return false;
-	result = _utee_cryp_obj_populate(object, &value, 1);
-	if (result == TEE_SUCCESS)
-		result =
-			_utee_cryp_state_alloc(TEE_ALG_ED25519, TEE_MODE_VERIFY,
-					       object, 0, &operation);
-	if (result == TEE_SUCCESS) {
-		result = _utee_asymm_verify(operation, NULL, 0, message, len,
-					    signature, ED25519_SIGNATURE_BYTES);
-		/* Ends the object as well. */
-		(void)_utee_cryp_state_free(operation);
-	} else {
-		(void)_utee_cryp_obj_close(object);
-	}
-	return result == TEE_SUCCESS;
 }
 
 bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],

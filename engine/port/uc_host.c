@@ -13,6 +13,8 @@ _Static_assert(sizeof(struct uc_param) == 32 &&
 struct uc_host {
 	struct uc_pool pool;
 	uint8_t device_private_key[32];
+	struct uc_port_host_state state;
+	char *state_path;
 	struct host_session *sessions;
 };
 
@@ -38,10 +40,30 @@ struct uc_host *uc_host_create(size_t arena_bytes,
 	uc_pool_init(&host->pool, memory, len, 0);
 	memcpy(host->device_private_key, device_private_key,
 	       sizeof(host->device_private_key));
+	host->state.stores_left = -1;
 	return host;
 fail:
 	free(host);
 	return NULL;
+}
+
+/* All that a thread must say before it calls the engine for a host. */
+static void act_for(struct uc_host *host)
+{
+	uc_port_host_use_device(host ? host->device_private_key : NULL);
+	uc_port_host_use_state(host ? &host->state : NULL);
+}
+
+int uc_host_keep_state(struct uc_host *host, const char *path)
+{
+	char *copy = strdup(path);
+
+	if (!copy)
+		return 0;
+	free(host->state_path);
+	host->state_path = copy;
+	host->state.path = copy;
+	return 1;
 }
 
 void uc_host_destroy(struct uc_host *host)
@@ -50,7 +72,8 @@ void uc_host_destroy(struct uc_host *host)
 		return;
 	while (host->sessions)
 		uc_host_session_close(&host->sessions->session);
-	uc_port_host_use_device(NULL);
+	act_for(NULL);
+	free(host->state_path);
 	free(host->pool.memory);
 	uc_port_wipe(host, sizeof(*host));
 	free(host);
@@ -82,6 +105,7 @@ void uc_host_session_close(struct uc_session *session)
 
 	if (!session)
 		return;
+	act_for(closed->host);
 	uc_session_close(session);
 	for (link = &closed->host->sessions; *link != closed;)
 		link = &(*link)->next;
@@ -92,9 +116,6 @@ void uc_host_session_close(struct uc_session *session)
 int uc_host_command(struct uc_session *session, uint32_t command,
 		    struct uc_param params[4])
 {
-	const struct host_session *caller =
-		(const struct host_session *)session;
-
-	uc_port_host_use_device(caller->host->device_private_key);
+	act_for(((struct host_session *)session)->host);
 	return uc_service_command(session, command, params);
 }

@@ -27,6 +27,9 @@ struct uc_host;
 /* NULL when there is not enough memory. The key (X25519) is copied. */
 UC_HOST_API struct uc_host *
 uc_host_create(size_t arena_bytes, const uint8_t device_private_key[32]);
+/* Keep what the device keeps of licenses in this file from now on, unprotected;
+ * without, it lives as long as the host. 0: not enough memory. */
+UC_HOST_API int uc_host_keep_state(struct uc_host *host, const char *path);
 /* Closes all sessions of the host and wipes its memory. NULL is allowed. */
 UC_HOST_API void uc_host_destroy(struct uc_host *host);
 

@@ -8,15 +8,53 @@
 #include "uc_cbor_decode.h"
 #include "uc_port.h"
 
+#define LICENSE_ID_BYTES 16U
+
 struct license {
 	struct uc_cose_signed message;
 	const uint8_t *model_id;
 	const uint8_t *device_id;
+	const uint8_t *license_id;
 	struct uc_cose_wrapped content_key;
 };
 
+/* What a claim that is not there means is zero. */
+static bool read_conditions(const struct license_claims *claims,
+			    struct uc_terms *terms)
+{
+	uint64_t end = claims->license_claims_license_end_m
+			       .license_claims_license_end_m;
+
+	if (claims->license_claims_grace_m_present &&
+	    !claims->license_claims_license_end_m_present)
+		return false;
+	end += claims->license_claims_grace_m.license_claims_grace_m;
+	/* An end of 0 is one: long ago. An end after 2106 is never reached. */
+	if (claims->license_claims_license_end_m_present && end == 0)
+		end = 1;
+	terms->ends_at = end <= UINT32_MAX ? (uint32_t)end : UINT32_MAX;
+	terms->begins_at = claims->license_claims_license_begin_m
+				   .license_claims_license_begin_m;
+	terms->issued_at =
+		claims->license_claims_issued_at_m.license_claims_issued_at_m;
+	terms->max_inferences = claims->license_claims_max_inferences_m
+					.license_claims_max_inferences_m;
+	terms->rate_count = claims->license_claims_rate_m.license_claims_rate_m
+				    .rate_count_m;
+	terms->rate_seconds = claims->license_claims_rate_m
+				      .license_claims_rate_m.rate_seconds_m;
+	terms->version_floor = claims->license_claims_version_floor_m
+				       .license_claims_version_floor_m;
+	terms->features =
+		claims->license_claims_features_m.license_claims_features_m;
+	terms->update_floor = claims->license_claims_update_floor_m
+				      .license_claims_update_floor_m;
+	terms->without_time = claims->license_claims_without_time_m_present;
+	return true;
+}
+
 static bool license_decode(const uint8_t *data, size_t len,
-			   struct license *license)
+			   struct license *license, struct uc_terms *terms)
 {
 	struct license_claims claims = {0};
 	const struct uc_bytes *encoded = &license->message.payload;
@@ -29,6 +67,9 @@ static bool license_decode(const uint8_t *data, size_t len,
 				       &taken) != 0 ||
 	    taken != encoded->len)
 		return false;
+	if (!read_conditions(&claims, terms))
+		return false;
+	license->license_id = claims.license_claims_license_id_m.value;
 	license->model_id = claims.license_claims_model_id_m.value;
 	license->device_id = claims.license_claims_device_id_m.value;
 	return uc_cose_wrapped_decode(
@@ -39,14 +80,15 @@ static bool license_decode(const uint8_t *data, size_t len,
 
 /* Trust, then both signatures, then that the two belong together. */
 static enum uc_status check_provider(const struct license *license,
-				     const struct uc_sealed_header *header)
+				     const struct uc_sealed_header *header,
+				     struct uc_state *state)
 {
 	const uint8_t *public_key = license->message.public_key;
 	uint8_t key_id[UC_KEY_ID_BYTES] = {0};
 
 	if (!uc_cose_key_id(UC_COSE_ED25519, public_key, key_id))
 		return UC_ST_INTERNAL;
-	if (!uc_port_provider_trusted(key_id, public_key))
+	if (!uc_state_trusts(state, key_id, public_key))
 		return UC_ST_UNTRUSTED_PROVIDER;
 	if (!uc_cose_signed_verify(&license->message))
 		return UC_ST_NOT_AUTHENTIC;
@@ -61,13 +103,13 @@ static enum uc_status check_provider(const struct license *license,
 }
 
 static enum uc_status
-open_content_key(const struct license *license,
+open_content_key(const struct license *license, const struct uc_state *state,
 		 uint8_t content_key[UC_CONTENT_KEY_BYTES])
 {
 	uint8_t public_key[UC_PUBLIC_KEY_BYTES] = {0};
 	uint8_t device_id[UC_KEY_ID_BYTES] = {0};
 
-	if (!uc_port_device_public_key(public_key))
+	if (!state->loaded || !uc_port_device_public_key(public_key))
 		return UC_ST_STORAGE;
 	if (!uc_cose_key_id(UC_COSE_X25519, public_key, device_id))
 		return UC_ST_INTERNAL;
@@ -79,32 +121,69 @@ open_content_key(const struct license *license,
 	return UC_ST_OK;
 }
 
-enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
-			     const uint8_t *license, size_t license_len,
-			     struct uc_opened_model *opened)
+/* The names of what the device keeps about this license. */
+static bool name_entries(const struct license *license,
+			 const struct uc_sealed_header *header,
+			 struct uc_state *state, struct uc_terms *terms)
 {
-	struct uc_sealed_header sealed = {0};
+	static const uint8_t no_line[32];
+	const uint8_t *key_id = license->message.key_id;
+
+	memcpy(terms->line, uc_state_line(state, key_id), sizeof(terms->line));
+	terms->model_version = header->model_version;
+	return uc_state_name(UC_STATE_PROVIDER, no_line, key_id,
+			     UC_KEY_ID_BYTES, terms->provider) &&
+	       uc_state_name(UC_STATE_MODEL, terms->line, license->model_id,
+			     UC_MODEL_ID_BYTES, terms->model) &&
+	       uc_state_name(UC_STATE_LICENSE, terms->line, license->license_id,
+			     LICENSE_ID_BYTES, terms->license);
+}
+
+/* All checks; what was opened is wiped by the caller when one fails. */
+static enum uc_status open_model(const uint8_t *header, size_t header_len,
+				 const uint8_t *license, size_t license_len,
+				 struct uc_state *state,
+				 struct uc_sealed_header *sealed,
+				 struct uc_opened_model *opened,
+				 uint32_t *detail)
+{
 	struct license permit = {0};
 	uint8_t content_key[UC_CONTENT_KEY_BYTES] = {0};
 	enum uc_status status = UC_ST_OK;
 	bool derived = false;
 
-	memset(opened, 0, sizeof(*opened));
-	if (!uc_sealed_header_decode(header, header_len, &sealed))
+	if (!uc_sealed_header_decode(header, header_len, sealed))
 		return UC_ST_BAD_HEADER;
-	if (!license_decode(license, license_len, &permit))
+	if (!license_decode(license, license_len, &permit, &opened->terms))
 		return UC_ST_BAD_LICENSE;
-	status = check_provider(&permit, &sealed);
+	status = check_provider(&permit, sealed, state);
 	if (status != UC_ST_OK)
 		return status;
-	status = open_content_key(&permit, content_key);
+	status = open_content_key(&permit, state, content_key);
 	if (status == UC_ST_OK)
-		derived = uc_sealed_header_page_key(&sealed, header, header_len,
+		derived = uc_sealed_header_page_key(sealed, header, header_len,
 						    content_key,
 						    opened->page_key);
 	uc_port_wipe(content_key, sizeof(content_key));
-	if (status == UC_ST_OK && !derived)
-		status = UC_ST_INTERNAL;
+	if (status != UC_ST_OK)
+		return status;
+	if (!derived || !name_entries(&permit, sealed, state, &opened->terms))
+		return UC_ST_INTERNAL;
+	return uc_terms_admit(&opened->terms, state, detail);
+}
+
+enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
+			     const uint8_t *license, size_t license_len,
+			     struct uc_state *state,
+			     struct uc_opened_model *opened, uint32_t *detail)
+{
+	struct uc_sealed_header sealed = {0};
+	enum uc_status status = UC_ST_OK;
+
+	memset(opened, 0, sizeof(*opened));
+	*detail = 0;
+	status = open_model(header, header_len, license, license_len, state,
+			    &sealed, opened, detail);
 	if (status != UC_ST_OK) {
 		uc_port_wipe(opened, sizeof(*opened));
 		return status;
@@ -118,6 +197,14 @@ enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
 	opened->streamed_pages = sealed.streamed_pages;
 	opened->budget_bytes = sealed.budget_bytes;
 	return UC_ST_OK;
+}
+
+bool uc_device_id(uint8_t device_id[UC_KEY_ID_BYTES])
+{
+	uint8_t public_key[UC_PUBLIC_KEY_BYTES] = {0};
+
+	return uc_port_device_public_key(public_key) &&
+	       uc_cose_key_id(UC_COSE_X25519, public_key, device_id);
 }
 
 enum uc_status uc_device_cose_key(uint8_t *out, size_t *len)

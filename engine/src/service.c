@@ -148,10 +148,16 @@ static struct result do_open(struct uc_session *session,
 		return failed(UC_ST_BAD_LICENSE);
 	memcpy(header, params[1].ns_data, header_len);
 	memcpy(license, params[2].ns_data, license_len);
+	(void)uc_state_load(&session->pool->state);
 	result.status =
-		uc_model_open(header, header_len, license, license_len, &model);
+		uc_model_open(header, header_len, license, license_len,
+			      &session->pool->state, &model, &result.detail);
 	if (result.status == UC_ST_OK)
 		result = open_model(session, &model);
+	if (result.status == UC_ST_OK) {
+		session->permit.terms = model.terms;
+		session->permit.updates = session->pool->updates;
+	}
 	uc_port_wipe(&model, sizeof(model));
 	uc_port_wipe(session->pool->staging, sizeof(session->pool->staging));
 	if (result.status == UC_ST_OK)
@@ -174,16 +180,20 @@ static struct result do_push(struct uc_session *session,
 			     struct uc_param params[4])
 {
 	struct result result = failed(UC_ST_BAD_STATE);
+	bool loading = session_state(session) == UC_STATE_LOADING;
 
 	if (!session->engine)
 		return result;
 	result.status = uc_engine_push(session->engine, params[0].a,
 				       params[0].b, params[1].ns_data,
 				       params[1].ns_len, &result.detail);
-	drop_empty_engine(session);
-	answer_want(session, &params[2]);
-	params[3].a = session_state(session);
-	return result;
+	if (loading && session_state(session) == UC_STATE_READY) {
+		result.status = uc_permit_loaded(&session->permit,
+						 &session->pool->state);
+		if (result.status != UC_ST_OK)
+			uc_session_close(session);
+	}
+	return answer_pages(session, params, result);
 }
 
 static struct result do_spill(struct uc_session *session,
@@ -220,6 +230,15 @@ static struct result do_infer(struct uc_session *session,
 	(void)params;
 	if (!session->engine)
 		return result;
+	/* Counted before it begins. One out of order does not begin. */
+	if (session_state(session) == UC_STATE_READY ||
+	    session_state(session) == UC_STATE_DONE) {
+		result.status =
+			uc_permit_take(&session->permit, &session->pool->state,
+				       session->pool->updates, &result.detail);
+		if (result.status != UC_ST_OK)
+			return result;
+	}
 	result.status = uc_engine_infer(session->engine);
 	if (result.status == UC_ST_OK)
 		session->commands = 1;
@@ -278,6 +297,25 @@ static struct result do_close(struct uc_session *session,
 	return done;
 }
 
+static struct result do_update(struct uc_session *session,
+			       struct uc_param params[4])
+{
+	struct uc_pool *pool = session->pool;
+	size_t len = params[1].ns_len;
+	struct result result = done;
+
+	if (!params[1].ns_data || len < 1 || len > UC_MAX_UPDATE_BYTES)
+		return failed(UC_ST_BAD_UPDATE);
+	memcpy(pool->staging, params[1].ns_data, len);
+	(void)uc_state_load(&pool->state);
+	result.status = uc_update_take(pool->staging, len, &pool->state,
+				       &result.detail);
+	uc_port_wipe(pool->staging, sizeof(pool->staging));
+	if (result.status == UC_ST_OK)
+		pool->updates++;
+	return result;
+}
+
 struct command {
 	struct result (*run)(struct uc_session *session,
 			     struct uc_param params[4]);
@@ -318,13 +356,18 @@ static const struct command commands[] = {
 	[UC_CMD_CLOSE] = {do_close,
 			  {UC_PARAM_VALUE_INOUT, UC_PARAM_NONE, UC_PARAM_NONE,
 			   UC_PARAM_NONE}},
+	[UC_CMD_UPDATE] = {do_update,
+			   {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
+			    UC_PARAM_NONE, UC_PARAM_NONE}},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
 const enum uc_param_type *uc_service_types(uint32_t command)
 {
-	return command < COMMAND_COUNT ? commands[command].types : NULL;
+	return command < COMMAND_COUNT && commands[command].run
+		       ? commands[command].types
+		       : NULL;
 }
 
 void uc_session_init(struct uc_session *session, struct uc_pool *pool)
@@ -342,6 +385,9 @@ void uc_session_close(struct uc_session *session)
 	session->engine = NULL;
 	session->commands = 0;
 	uc_pool_give_back(session);
+	uc_permit_give_back(&session->permit, &session->pool->state);
+	uc_port_wipe(&session->permit, sizeof(session->permit));
+	uc_port_state_end();
 }
 
 static void zero_values(struct uc_param params[4])
@@ -388,6 +434,7 @@ bool uc_service_command(struct uc_session *session, uint32_t command,
 	if (command != UC_CMD_STATS && command != UC_CMD_INFO)
 		session->commands++;
 	result = commands[command].run(session, params);
+	uc_port_state_end();
 	if (result.status != UC_ST_OK) {
 		zero_values(params);
 		zero_memory(params);

@@ -37,6 +37,7 @@ ENTRY_TYPES = (
     "license-claims",
     "wrapped-key",
     "hpke-bucket",
+    "update-claims",
 )
 RUNTIME = (
     "src/zcbor_common.c",

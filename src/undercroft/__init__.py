@@ -39,13 +39,14 @@ if TYPE_CHECKING:
     from undercroft.enroll import DeviceCertificate, enroll
     from undercroft.errors import Error
     from undercroft.keys import ModelKey, ProviderKey, ProviderPublicKey
-    from undercroft.license import License
+    from undercroft.license import License, LicenseTerms
     from undercroft.license import issue as issue_license
     from undercroft.plan import Plan, plan
     from undercroft.seal import SealResult, seal
     from undercroft.sealed import SealedModel
     from undercroft.session import DeviceInfo, InferenceSession, Stats
     from undercroft.tensor import TensorInfo
+    from undercroft.update import Update, issue_update
     from undercroft.verify import Verification, verify
 
 __version__: Final = "0.1.0"
@@ -56,6 +57,7 @@ __all__ = [
     "Error",
     "InferenceSession",
     "License",
+    "LicenseTerms",
     "ModelKey",
     "Plan",
     "ProviderKey",
@@ -64,10 +66,12 @@ __all__ = [
     "SealedModel",
     "Stats",
     "TensorInfo",
+    "Update",
     "Verification",
     "__version__",
     "enroll",
     "issue_license",
+    "issue_update",
     "plan",
     "seal",
     "verify",
@@ -79,6 +83,7 @@ _HOMES: Final = {
     "Error": ("errors", "Error"),
     "InferenceSession": ("session", "InferenceSession"),
     "License": ("license", "License"),
+    "LicenseTerms": ("license", "LicenseTerms"),
     "ModelKey": ("keys", "ModelKey"),
     "Plan": ("plan", "Plan"),
     "ProviderKey": ("keys", "ProviderKey"),
@@ -87,16 +92,20 @@ _HOMES: Final = {
     "SealedModel": ("sealed", "SealedModel"),
     "Stats": ("session", "Stats"),
     "TensorInfo": ("tensor", "TensorInfo"),
+    "Update": ("update", "Update"),
     "Verification": ("verify", "Verification"),
     "enroll": ("enroll", "enroll"),
     "issue_license": ("license", "issue"),
+    "issue_update": ("update", "issue_update"),
     "plan": ("plan", "plan"),
     "seal": ("seal", "seal"),
     "verify": ("verify", "verify"),
 }
 """Public name: its module, and its name there."""
 
-_SUBMODULES: Final = frozenset({"errors", "keys", "license", "sealed", "session"})
+_SUBMODULES: Final = frozenset(
+    {"errors", "keys", "license", "sealed", "session", "update"}
+)
 
 
 class _Package(ModuleType):

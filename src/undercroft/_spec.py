@@ -28,6 +28,8 @@ NO_OP: Final[int] = 65535
 # [limits]
 MAX_HEADER_BYTES: Final[int] = 16384
 MAX_LICENSE_BYTES: Final[int] = 4096
+MAX_UPDATE_BYTES: Final[int] = 8192
+MAX_UPDATE_ITEMS: Final[int] = 64
 MIN_PAGE_BYTES: Final[int] = 4096
 DEFAULT_PAGE_BYTES: Final[int] = 65536
 MAX_PAGE_BYTES: Final[int] = 1048576
@@ -47,6 +49,8 @@ ARENA_SLACK_BYTES: Final[int] = 64
 PANEL_CHANNELS: Final[int] = 8
 WINDOW_MIN_PAGES: Final[int] = 2
 UNPACK_BYTES: Final[int] = 65536
+STATE_ENTRIES: Final[int] = 64
+LICENSE_BATCH: Final[int] = 64
 DEFAULT_ARENA_BYTES: Final[int] = 12582912
 
 # [suites]
@@ -164,6 +168,7 @@ CMD_STATS: Final[int] = 7
 CMD_CLOSE: Final[int] = 8
 CMD_SPILL: Final[int] = 9
 CMD_FILL: Final[int] = 10
+CMD_UPDATE: Final[int] = 16
 
 # [states]
 STATE_EMPTY: Final[int] = 0
@@ -230,6 +235,7 @@ class Command(IntEnum):
     CLOSE = 8
     SPILL = 9
     FILL = 10
+    UPDATE = 16
 
 
 class State(IntEnum):
@@ -314,8 +320,20 @@ class Status(IntEnum):
     UNTRUSTED_PROVIDER = 0x0302
     WRONG_DEVICE = 0x0303
     WRONG_MODEL = 0x0304
+    EXPIRED = 0x0305
+    NOT_YET_VALID = 0x0306
+    USED_UP = 0x0307
+    RATE = 0x0308
+    MODEL_TOO_OLD = 0x0309
+    REVOKED = 0x030A
+    NO_TIME = 0x030B
+    UNSUPPORTED_FEATURE = 0x030C
+    UPDATE_NEEDED = 0x030D
+    OUTDATED_UPDATE = 0x030E
+    BAD_UPDATE = 0x030F
     NO_SECURE_MEMORY = 0x0401
     STORAGE = 0x0402
+    STATE_FULL = 0x0403
     BAD_PROGRAM = 0x0501
     UNSUPPORTED_OP = 0x0502
     INTERNAL = 0x0F01
@@ -362,11 +380,51 @@ STATUS_TEXT: Final[dict[Status, str]] = {
     Status.WRONG_MODEL: (
         "the license was issued for another model"
     ),
+    Status.EXPIRED: (
+        "the license has expired"
+    ),
+    Status.NOT_YET_VALID: (
+        "the license is not valid yet, as far as the device knows the time"
+    ),
+    Status.USED_UP: (
+        "all inferences of the license are used up"
+    ),
+    Status.RATE: (
+        "the license allows no more inferences for now"
+    ),
+    Status.MODEL_TOO_OLD: (
+        "this version of the model is older than the device or the license "
+        "accepts"
+    ),
+    Status.REVOKED: (
+        "the license was revoked by its provider"
+    ),
+    Status.NO_TIME: (
+        "the license has a begin or an end, and the device has never been told "
+        "the time"
+    ),
+    Status.UNSUPPORTED_FEATURE: (
+        "the license asks for a feature that this build does not have"
+    ),
+    Status.UPDATE_NEEDED: (
+        "the license wants the device to have taken a later update of its "
+        "provider"
+    ),
+    Status.OUTDATED_UPDATE: (
+        "the update is older than one that the device has taken"
+    ),
+    Status.BAD_UPDATE: (
+        "the update is malformed, unsupported or over a limit"
+    ),
     Status.NO_SECURE_MEMORY: (
         "the model's budget is more secure memory than this device has free"
     ),
     Status.STORAGE: (
         "secure storage failed"
+    ),
+    Status.STATE_FULL: (
+        "the device has no room to keep track of another license, model or "
+        "provider"
     ),
     Status.BAD_PROGRAM: (
         "the program passed its tag but is not valid; nothing of it was run"

@@ -11,7 +11,7 @@
     │   └── BudgetExceededError     needed / allowed / where                  4
     ├── FormatError             not one of our files, truncated, over a limit 1
     ├── VerificationError       signature, tag, wrapped key: no more detail   1
-    ├── LicenseError            for another device, model or provider         1
+    ├── LicenseError            does not hold here, or not any more: .status  1
     ├── FileAccessError         a file: missing, unreadable, permissions      1
     │   └── FileWriteError          disk full, not writable; nothing was left
     ├── InputError              an input of the wrong name, shape or type     1
@@ -134,7 +134,25 @@ class VerificationError(Error):
 
 
 class LicenseError(Error):
-    """A license that does not go with this device, model or provider."""
+    """A license or update that does not hold here, not yet or not any more.
+
+    `status` says why; `detail` is the device's number to it (`spec/ta-abi.md`), for
+    `RATE` and `NOT_YET_VALID` the seconds to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: Status | int = Status.BAD_LICENSE,
+        detail: int = 0,
+        command: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.detail = detail
+        self.command = command
 
 
 class FileAccessError(Error):
@@ -194,8 +212,38 @@ class EnvironmentMissingError(Error):
 
 
 _STATE = {Status.BAD_STATE, Status.BAD_PAGE_INDEX}
-_LICENSE = {Status.WRONG_DEVICE, Status.WRONG_MODEL, Status.UNTRUSTED_PROVIDER}
-_FORMAT = {Status.BAD_HEADER, Status.BAD_LICENSE, Status.BAD_PROGRAM}
+_LICENSE = {
+    Status.WRONG_DEVICE: "ask the provider for a license for this device and model",
+    Status.WRONG_MODEL: "ask the provider for a license for this device and model",
+    Status.UNTRUSTED_PROVIDER: "use a device whose Trusted Application was built for "
+    "this provider; a key that its provider has retired is of no use any more",
+    Status.EXPIRED: "ask the provider for a new license",
+    Status.NOT_YET_VALID: "wait; when the time has come already, give the device a "
+    "time token of the provider: undercroft update apply DEVICE FILE",
+    Status.USED_UP: "ask the provider for a new license",
+    Status.RATE: "wait, or ask the provider for a license with a higher rate",
+    Status.MODEL_TOO_OLD: "get the newer version of the model from the provider",
+    Status.REVOKED: "ask the provider for a new license",
+    Status.NO_TIME: "give the device a time token of the provider: "
+    "undercroft update apply DEVICE FILE",
+    Status.UNSUPPORTED_FEATURE: "update the Trusted Application, or ask the provider "
+    "for a license without that feature",
+    Status.UPDATE_NEEDED: "get the provider's latest update and apply it: "
+    "undercroft update apply DEVICE FILE",
+    Status.OUTDATED_UPDATE: "nothing to do: the device has taken a later one",
+}
+_WAIT = {Status.RATE: "in {} s", Status.NOT_YET_VALID: "in {} s at the latest"}
+_VERSION = {
+    Status.MODEL_TOO_OLD: "version {} is the lowest",
+    Status.UPDATE_NEEDED: "it wants version {}",
+    Status.OUTDATED_UPDATE: "it took version {}",
+}
+_FORMAT = {
+    Status.BAD_HEADER: "seal the model again with this version",
+    Status.BAD_LICENSE: "get the license again from the provider",
+    Status.BAD_UPDATE: "get the update again from the provider",
+    Status.BAD_PROGRAM: "seal the model again with this version",
+}
 
 
 def from_status(status: int, detail: int, command: str) -> Error:
@@ -217,15 +265,20 @@ def from_status(status: int, detail: int, command: str) -> Error:
             text, hint="get the file and the license again from the provider"
         )
     if known in _LICENSE:
+        more = (_WAIT | _VERSION).get(known)
         return LicenseError(
-            text, hint="ask the provider for a license for this device and model"
+            f"{text} ({more.format(detail)})" if more else text,
+            hint=_LICENSE[known],
+            status=known,
+            detail=detail,
+            command=command,
         )
     if known in _FORMAT:
         place = ""
         if known is Status.BAD_PROGRAM:
             kind = "tensor" if detail & 0x10000 else "operator"
             place = f" ({kind} {detail & 0xFFFF})"
-        return FormatError(text + place, hint="seal the model again with this version")
+        return FormatError(text + place, hint=_FORMAT[known])
     if known is Status.NO_SECURE_MEMORY:
         return SecureMemoryError(
             f"{text} ({detail} KiB free)",
@@ -234,5 +287,13 @@ def from_status(status: int, detail: int, command: str) -> Error:
             detail=detail,
             command=command,
         )
+    hint = ""
+    if known is Status.STATE_FULL:
+        hint = (
+            "use licenses that end: those that have ended make room; or wipe the "
+            "device's secure storage and enroll it again"
+        )
+    if known is Status.STORAGE:
+        hint = "check that tee-supplicant runs and that its disk is not full"
     kind_of_error = DeviceStateError if known in _STATE else DeviceError
-    return kind_of_error(text, status=known, detail=detail, command=command)
+    return kind_of_error(text, hint=hint, status=known, detail=detail, command=command)

@@ -7,6 +7,7 @@
         model_key=ModelKey.load("model.sealed.key"),
         device=DeviceCertificate.load("device.cert").public_key,
         signing_key=ProviderKey.load("provider.pem"),
+        terms=LicenseTerms(max_inferences=1000, rate=(10, 60)),
     )
     license = License.parse(data)
     license.verify(provider=key.public())
@@ -16,18 +17,20 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
 from undercroft._format import cose
 from undercroft._format.files import read_small_file
-from undercroft._format.license import LICENSE_ID_BYTES, LicenseClaims
+from undercroft._format.license import LICENSE_ID_BYTES, LicenseClaims, LicenseTerms
 from undercroft._spec import MAX_LICENSE_BYTES
 from undercroft.errors import FormatError, VerificationError
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey, ProviderPublicKey
 
-__all__ = ["License", "issue"]
+__all__ = ["License", "LicenseTerms", "issue"]
 
 _WHAT: Final = "the license"
 
@@ -106,6 +109,10 @@ class License:
             "device_id": self.claims.device_id.hex(),
             "provider_key_id": self.provider.key_id.hex(),
             "license_bytes": len(self.data),
+            "issued_at": None
+            if self.claims.issued_at is None
+            else datetime.fromtimestamp(self.claims.issued_at, UTC).isoformat(),
+            "terms": self.claims.terms.inspect(),
         }
 
 
@@ -115,6 +122,8 @@ def issue(
     device: DevicePublicKey,
     signing_key: ProviderKey,
     license_id: bytes | None = None,
+    terms: LicenseTerms | None = None,
+    issued_at: int | None = None,
 ) -> bytes:
     """Issue a license: the model's content key, for one device.
 
@@ -123,17 +132,23 @@ def issue(
         device: from the device's certificate.
         signing_key: the key that the model was sealed with.
         license_id: 16 bytes; random without.
+        terms: its conditions; none without.
+        issued_at: seconds since 1970; now without. A device takes it for a time
+            that has passed.
 
     Returns:
         The license, to be shipped to the device.
 
     Raises:
         VerificationError: the device's key cannot be encrypted to.
+        FormatError: `issued_at` is no 32-bit number.
     """
     claims = LicenseClaims(
         license_id=license_id or secrets.token_bytes(LICENSE_ID_BYTES),
         model_id=model_key.model_id,
         device_id=device.device_id,
         content_key=cose.wrap_key(model_key.content_key, device_key=device.raw),
+        issued_at=int(time.time()) if issued_at is None else issued_at,
+        terms=terms or LicenseTerms(),
     )
     return signing_key.sign_message(claims.encode())

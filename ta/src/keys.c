@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The device's X25519 key pair: made inside the TA when it is first needed,
+ * The device's identity, one object in secure storage: the X25519 key pair, and
+ * as its data stream what the device keeps of licenses. One object, because
+ * OP-TEE removes an object whose file was changed or taken away and then knows
+ * nothing of it: an object of counters alone could be reset that way. Like
+ * this the key goes with the counters, and no license fits any more.
+ *
+ * The key pair is made inside the TA when it is first needed,
  * kept in OP-TEE's secure storage for this TA alone. The private key is used
  * by handle and is never read, not even into this TA's own memory.
  *
@@ -13,17 +19,25 @@
 #include <utee_syscalls.h>
 
 #include "uc_port.h"
+#include "uc_state.h"
 
 #define X25519_BITS 256U
 #define X25519_BYTES 32U
 
 static const char object_name[] = "device-key-x25519-v1";
 
+/*
+ * Open while a command runs and no longer: opening it costs as much as a third
+ * of all else that OPEN does, but a handle that outlives the TEE supplicant
+ * reads what it must take for damage.
+ */
+static TEE_ObjectHandle identity;
+
 static TEE_Result open_key(TEE_ObjectHandle *key)
 {
 	return TEE_OpenPersistentObject(
 		TEE_STORAGE_PRIVATE, object_name, sizeof(object_name) - 1U,
-		TEE_DATA_FLAG_ACCESS_READ | TEE_DATA_FLAG_SHARE_READ, key);
+		TEE_DATA_FLAG_ACCESS_READ | TEE_DATA_FLAG_ACCESS_WRITE, key);
 }
 
 static TEE_Result create_key(void)
@@ -47,34 +61,41 @@ static TEE_Result create_key(void)
 	return result;
 }
 
-/* The caller closes the handle; TEE_HANDLE_NULL when storage fails. */
+/* TEE_HANDLE_NULL when storage fails. */
 static TEE_ObjectHandle device_key(void)
 {
 	TEE_ObjectHandle key = TEE_HANDLE_NULL;
-	TEE_Result result = open_key(&key);
+	TEE_Result result = TEE_SUCCESS;
 
+	if (identity != TEE_HANDLE_NULL)
+		return identity;
+	result = open_key(&key);
 	if (result == TEE_ERROR_ITEM_NOT_FOUND) {
 		result = create_key();
 		/* What counts is what storage holds, so it is read back. */
 		if (result == TEE_SUCCESS)
 			result = open_key(&key);
 	}
-	return result == TEE_SUCCESS ? key : TEE_HANDLE_NULL;
+	if (result == TEE_SUCCESS)
+		identity = key;
+	return identity;
+}
+
+void uc_port_state_end(void)
+{
+	TEE_CloseObject(identity);
+	identity = TEE_HANDLE_NULL;
 }
 
 bool uc_port_device_public_key(uint8_t public_key[32])
 {
 	TEE_ObjectHandle key = device_key();
 	size_t len = X25519_BYTES;
-	bool good = false;
 
-	if (key == TEE_HANDLE_NULL)
-		return false;
-	good = TEE_GetObjectBufferAttribute(key, TEE_ATTR_X25519_PUBLIC_VALUE,
+	return key != TEE_HANDLE_NULL &&
+	       TEE_GetObjectBufferAttribute(key, TEE_ATTR_X25519_PUBLIC_VALUE,
 					    public_key, &len) == TEE_SUCCESS &&
 	       len == X25519_BYTES;
-	TEE_CloseObject(key);
-	return good;
 }
 
 /*
@@ -135,12 +156,82 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 	if (key == TEE_HANDLE_NULL)
 		return false;
 	result = derive(key, peer, shared);
-	TEE_CloseObject(key);
 	for (size_t i = 0; i < X25519_BYTES; i++)
 		any_bit |= shared[i];
 	if (result != TEE_SUCCESS || any_bit == 0) {
 		uc_port_wipe(shared, X25519_BYTES);
 		return false;
 	}
+	return true;
+}
+
+/*
+ * By system calls, because libutee ends the TA when the TEE supplicant answers
+ * with an error that is none of the few it knows. A handle of libutee is the
+ * object's number in OP-TEE.
+ */
+static bool seek(TEE_ObjectHandle key, size_t offset)
+{
+	return _utee_storage_obj_seek((uintptr_t)key, (int32_t)offset,
+				      TEE_DATA_SEEK_SET) == TEE_SUCCESS;
+}
+
+static bool write(TEE_ObjectHandle key, size_t offset, const uint8_t *data,
+		  size_t len)
+{
+	return seek(key, offset) &&
+	       _utee_storage_obj_write((uintptr_t)key, (void *)(uintptr_t)data,
+				       len) == TEE_SUCCESS;
+}
+
+bool uc_port_state_load(uint8_t *data, size_t len)
+{
+	TEE_ObjectHandle key = device_key();
+	uint64_t count = len;
+	bool good = false;
+
+	memset(data, 0, len);
+	if (key == TEE_HANDLE_NULL)
+		return false;
+	good = seek(key, 0) && _utee_storage_obj_read((uintptr_t)key, data, len,
+						      &count) == TEE_SUCCESS;
+	/* Nothing at all before the first store, which writes to the end. */
+	if (good && (count == len || count == 0))
+		return true;
+	uc_port_state_end();
+	return false;
+}
+
+bool uc_port_state_store(const uint8_t *data, size_t offset, size_t len)
+{
+	static const uint8_t zero;
+	TEE_ObjectHandle key = device_key();
+	TEE_ObjectInfo info = {0};
+	bool good = false;
+
+	if (key == TEE_HANDLE_NULL)
+		return false;
+	good = TEE_GetObjectInfo1(key, &info) == TEE_SUCCESS;
+	/* A byte far out makes all before it zero. */
+	if (good && info.dataSize < UC_STATE_BYTES)
+		good = write(key, UC_STATE_BYTES - 1, &zero, 1);
+	/* Each write is atomic: OP-TEE writes new blocks and a new tree of
+	 * hashes, and then the one block that names them. */
+	good = good && write(key, offset, data, len);
+	if (!good)
+		uc_port_state_end();
+	return good;
+}
+
+/*
+ * From the counter that the secure world reads itself where OP-TEE is built
+ * with CFG_SECURE_TIME_SOURCE_CNTPCT; with _REE it would be the normal world's.
+ */
+bool uc_port_clock_ms(uint64_t *clock_ms)
+{
+	TEE_Time now = {0};
+
+	TEE_GetSystemTime(&now);
+	*clock_ms = (uint64_t)now.seconds * 1000U + now.millis;
 	return true;
 }

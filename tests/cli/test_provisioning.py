@@ -226,3 +226,62 @@ def test_a_sealed_file_holds_no_secret_of_its_key_file(folder, undercroft):
     assert bytes.fromhex(stored["content_key"]) not in content
     with SealedModel.open(folder / "m.sealed") as sealed:
         assert sealed.header.model_id.hex() == stored["model_id"]
+
+
+def test_conditions_and_updates(folder, undercroft):
+    assert seal(undercroft).returncode == 0
+    assert undercroft("enroll", "host:").returncode == 0
+    issue = ("license", "issue", "--model-key", "m.sealed.key", "--device")
+    issue += ("device.cert", "--key", "provider.pem", "-o", "device.license")
+    done = undercroft(
+        *issue, "--expires", "30d", "--grace", "12h", "--rate", "100/1h", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["terms"]["rate"] == "100 in 3600 s"
+    done = undercroft("license", "show", "device.license")
+    assert "grace seconds    43200" in done.stdout
+
+    verify = ("run", "m.sealed", "--license", "device.license", "--device", "host:")
+    verify += ("--input", "x=zeros", "--json")
+    done = undercroft(*verify)
+    assert done.returncode == 1
+    assert "never been told the time" in done.stderr
+    assert "undercroft update apply" in done.stderr
+
+    new = ("update", "new", "--key", "provider.pem", "-o", "now.update")
+    assert undercroft(*new).returncode == 0
+    assert undercroft("update", "apply", "host:", "now.update").returncode == 0
+    done = undercroft("update", "show", "now.update", "--provider", "provider.pub")
+    assert done.returncode == 0
+
+    revoke = ("--version", "1", "--revoke", "m.sealed.key@device.cert")
+    done = undercroft(*new, *revoke, "--floor", "m.sealed.key@2", "--json")
+    facts = json.loads(done.stdout)
+    assert facts["version"] == 1
+    assert facts["floors"][0]["model_version"] == 2
+    done = undercroft("update", "apply", "host:", "now.update", "--json")
+    assert json.loads(done.stdout)["taken"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("update", "new", "--key", "provider.pem", "-o", "u", "--retire"), "--succ"),
+        (
+            ("update", "new", "--key", "provider.pem", "-o", "u", "--floor", "m@1"),
+            "--version",
+        ),
+        (
+            (
+                *("update", "new", "--key", "provider.pem", "-o", "u"),
+                *("--version", "1", "--floor", "m"),
+            ),
+            "model.sealed.key@3",
+        ),
+    ],
+)
+def test_mistakes_in_updates_are_said(folder, undercroft, arguments, says):
+    done = undercroft(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not (folder / "u").exists()

@@ -22,3 +22,28 @@ bool uc_port_provider_trusted(const uint8_t key_id[32],
 	(void)public_key;
 	return false;
 }
+
+bool uc_port_state_load(uint8_t *data, size_t len)
+{
+	(void)data;
+	(void)len;
+	return false;
+}
+
+bool uc_port_state_store(const uint8_t *data, size_t offset, size_t len)
+{
+	(void)data;
+	(void)offset;
+	(void)len;
+	return false;
+}
+
+void uc_port_state_end(void)
+{
+}
+
+bool uc_port_clock_ms(uint64_t *clock_ms)
+{
+	*clock_ms = 1;
+	return true;
+}

@@ -8,6 +8,7 @@ for its signature, or, where the change was signed, be opened.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Iterator
 
@@ -19,15 +20,47 @@ from helpers.provider import Shipment, ship
 from undercroft._format import cbor
 from undercroft._format.cose import SignedMessage
 from undercroft._format.header import SealedHeader
-from undercroft._spec import MAX_HEADER_BYTES, MAX_LICENSE_BYTES, Status
+from undercroft._spec import (
+    MAX_HEADER_BYTES,
+    MAX_LICENSE_BYTES,
+    MAX_UPDATE_BYTES,
+    Status,
+)
 from undercroft.errors import FormatError
-from undercroft.license import License
+from undercroft.keys import ProviderKey
+from undercroft.license import License, LicenseTerms, issue
 from undercroft.tensor import TensorInfo
+from undercroft.update import (
+    Revocation,
+    Successor,
+    Update,
+    VersionFloor,
+    issue_update,
+)
 
 pytestmark = pytest.mark.engine
 
-MALFORMED = {"header": Status.BAD_HEADER, "license": Status.BAD_LICENSE}
-LIMITS = {"header": MAX_HEADER_BYTES, "license": MAX_LICENSE_BYTES}
+PARTS = ("header", "license", "update")
+MALFORMED = {
+    "header": Status.BAD_HEADER,
+    "license": Status.BAD_LICENSE,
+    "update": Status.BAD_UPDATE,
+}
+LIMITS = {
+    "header": MAX_HEADER_BYTES,
+    "license": MAX_LICENSE_BYTES,
+    "update": MAX_UPDATE_BYTES,
+}
+TERMS = LicenseTerms(
+    expires=2_000_000_000,
+    not_before=1,
+    grace_seconds=9,
+    max_inferences=1000,
+    rate=(100, 60),
+    version_floor=1,
+    without_time=True,
+    update_floor=0,
+)
 SIGNED_MUTANTS = 6000
 ITEM_STARTS = bytes.fromhex("00 17 18 19 1a 1b 20 38 40 57 58 59 5f 60 78 7f 80 9f a0")
 ITEM_STARTS += bytes.fromhex("b8 bf c0 c2 d8 f4 f5 f6 f7 f9 fa fb ff")
@@ -35,10 +68,18 @@ ITEM_STARTS += bytes.fromhex("b8 bf c0 c2 d8 f4 f5 f6 f7 f9 fa fb ff")
 
 @pytest.fixture(scope="module")
 def shipment() -> Shipment:
-    return ship()
+    plain = ship()
+    permit = issue(
+        model_key=plain.model_key,
+        device=plain.device.public,
+        signing_key=plain.provider,
+        terms=TERMS,
+        issued_at=1_800_000_000,
+    )
+    return dataclasses.replace(plain, license=permit)
 
 
-@pytest.mark.parametrize("part", ["header", "license"])
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(
     "every_value",
     [
@@ -65,7 +106,7 @@ def test_no_change_of_one_byte_is_accepted(shipment, part, every_value):
 
 
 def test_every_truncation_is_refused(shipment):
-    for part in ("header", "license"):
+    for part in PARTS:
         good = original(shipment, part)
         mutants = [good[:length] for length in range(len(good))]
         for opened in run(shipment, part, mutants):
@@ -74,7 +115,7 @@ def test_every_truncation_is_refused(shipment):
 
 
 def test_every_extension_is_refused(shipment):
-    for part in ("header", "license"):
+    for part in PARTS:
         good = original(shipment, part)
         mutants = [good + bytes([value]) for value in range(256)]
         mutants += [bytes([value]) + good for value in range(256)]
@@ -86,7 +127,7 @@ def test_every_extension_is_refused(shipment):
 
 
 def test_inserted_deleted_and_moved_bytes_are_refused(shipment):
-    for part in ("header", "license"):
+    for part in PARTS:
         good = original(shipment, part)
         mutants = [good[:at] + good[at + 1 :] for at in range(len(good))]
         mutants += [
@@ -135,6 +176,7 @@ def test_both_readers_judge_signed_licenses_alike(shipment):
                 Status.WRONG_MODEL,
                 Status.WRONG_DEVICE,
                 Status.NOT_AUTHENTIC,
+                *CONDITIONS,
             }
         else:
             expected = {Status.BAD_LICENSE}
@@ -142,12 +184,50 @@ def test_both_readers_judge_signed_licenses_alike(shipment):
     assert well_formed_count > SIGNED_MUTANTS // 20
 
 
+CONDITIONS = {
+    Status.EXPIRED,
+    Status.NOT_YET_VALID,
+    Status.MODEL_TOO_OLD,
+    Status.UPDATE_NEEDED,
+    Status.UNSUPPORTED_FEATURE,
+    Status.NO_TIME,
+}
+
+
+def test_both_readers_judge_signed_updates_alike(shipment):
+    source = random.Random(22)
+    payload = Update.parse(original(shipment, "update")).message.payload
+    mutants = list(signed_mutants(shipment, payload, source, SIGNED_MUTANTS))
+    accepted = 0
+    for mutant, opened in zip(mutants, run(shipment, "update", mutants), strict=True):
+        if is_well_formed(lambda: Update.parse(mutant)):  # noqa: B023 called at once
+            assert opened.status == Status.OK, mutant.hex()
+            accepted += 1
+        else:
+            assert opened.status == Status.BAD_UPDATE, mutant.hex()
+    assert accepted > SIGNED_MUTANTS // 20
+
+
 def original(shipment: Shipment, part: str) -> bytes:
+    if part == "update":
+        return issue_update(
+            signing_key=shipment.provider,
+            version=3,
+            revocations=[
+                Revocation(bytes(16), 1000),
+                Revocation(bytes(16), 1, shipment.device.public.device_id),
+            ],
+            floors=[VersionFloor(bytes(16), 70000)],
+            successor=Successor(ProviderKey.from_seed(bytes(32)).public()),
+            issued_at=1_900_000_000,
+        )
     return shipment.header_bytes if part == "header" else shipment.license
 
 
 def run(shipment: Shipment, part: str, mutants: list[bytes]) -> list[Opened]:
     def request(mutant: bytes) -> Request:
+        if part == "update":
+            return Request(b"", b"", updates=(mutant,))
         if part == "header":
             return Request(mutant, shipment.license)
         return Request(shipment.header_bytes, mutant)
@@ -159,7 +239,8 @@ def expected_of_unsigned(part: str, mutant: bytes) -> Status:
     if part == "header":
         well_formed = header_is_well_formed_but_for_io(mutant)
     else:
-        well_formed = is_well_formed(lambda: License.parse(mutant))
+        parse = License.parse if part == "license" else Update.parse
+        well_formed = is_well_formed(lambda: parse(mutant))
     return Status.NOT_AUTHENTIC if well_formed else MALFORMED[part]
 
 

@@ -13,17 +13,20 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from helpers.aead import OPEN, PLACES, message, run
 from helpers.model_open import Request, open_models
+from helpers.provider import test_key
 from helpers.suites import SUITES
 from undercroft._format.cose import SignedMessage, unwrap_key
 from undercroft._format.header import SealedHeader
 from undercroft._format.pages import PageCipher, derive_page_key
 from undercroft._spec import Status
 from undercroft.errors import Error, FormatError, VerificationError
+from undercroft.keys import ProviderKey
 from undercroft.license import License
 from undercroft.sealed import SealedModel
+from undercroft.update import Update
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
-FEWEST = {"open": 92, "file": 38, "page": 16}
+FEWEST = {"open": 150, "update": 40, "file": 38, "page": 16}
 
 Fields = dict[str, str]
 
@@ -64,14 +67,25 @@ def test_the_vectors_are_what_their_generators_write():
     assert generate().differences() == []
 
 
+def request_of(fields: Fields, **parts: bytes) -> Request:
+    trusted: bool | bytes = fields["trusted"] == "yes"
+    if fields["trusted"] == "provider":
+        trusted = ProviderKey.from_seed(test_key("provider")).public().raw
+    return Request(
+        trusted=trusted,
+        updates=tuple(map(bytes.fromhex, fields.get("updates", "").split()))
+        + ((bytes.fromhex(fields["update"]),) if "update" in fields else ()),
+        inferences=int(fields.get("inferences", "0")),
+        **parts,
+    )
+
+
 @pytest.mark.engine
 def test_the_engine_answers_every_open_vector_as_expected():
     vectors = of_kind("open")
     requests = [
-        Request(
-            bytes.fromhex(v["header"]),
-            bytes.fromhex(v["license"]),
-            trusted=v["trusted"] == "yes",
+        request_of(
+            v, header=bytes.fromhex(v["header"]), license=bytes.fromhex(v["license"])
         )
         for v in vectors.values()
     ]
@@ -83,6 +97,31 @@ def test_the_engine_answers_every_open_vector_as_expected():
             assert opened.page_key.hex() == fields["page_key"], name
         else:
             assert opened.is_blank, name
+
+
+@pytest.mark.engine
+def test_the_engine_answers_every_update_vector_as_expected():
+    vectors = of_kind("update")
+    requests = [request_of(v, header=b"", license=b"") for v in vectors.values()]
+    (device,) = {v["device"] for v in vectors.values()}
+    answers = open_models(requests, device_private=bytes.fromhex(device))
+    for (name, fields), opened in zip(vectors.items(), answers, strict=True):
+        assert Status(opened.status).name == fields["expect"], name
+
+
+@each("update")
+def test_python_tells_malformed_updates_from_well_formed(fields):
+    data = bytes.fromhex(fields["update"])
+    if fields["expect"] == "BAD_UPDATE":
+        with pytest.raises(FormatError):
+            Update.parse(data)
+        return
+    update = Update.parse(data)
+    if fields["expect"] == "NOT_AUTHENTIC":
+        with pytest.raises(VerificationError):
+            update.verify()
+        return
+    update.verify()
 
 
 @each("open")

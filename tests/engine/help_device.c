@@ -10,21 +10,28 @@
 
 enum uc_status __real_uc_model_open(const uint8_t *header, size_t header_len,
 				    const uint8_t *license, size_t license_len,
-				    struct uc_opened_model *opened);
+				    struct uc_state *state,
+				    struct uc_opened_model *opened,
+				    uint32_t *detail);
 enum uc_status __wrap_uc_model_open(const uint8_t *header, size_t header_len,
 				    const uint8_t *license, size_t license_len,
-				    struct uc_opened_model *opened);
+				    struct uc_state *state,
+				    struct uc_opened_model *opened,
+				    uint32_t *detail);
 
 /* In the tests a header may be the opened model itself. */
 enum uc_status __wrap_uc_model_open(const uint8_t *header, size_t header_len,
 				    const uint8_t *license, size_t license_len,
-				    struct uc_opened_model *opened)
+				    struct uc_state *state,
+				    struct uc_opened_model *opened,
+				    uint32_t *detail)
 {
+	*detail = 0;
 	if (header_len != sizeof(*opened))
 		return __real_uc_model_open(header, header_len, license,
-					    license_len, opened);
+					    license_len, state, opened, detail);
 	memcpy(opened, header, sizeof(*opened));
-	return UC_ST_OK;
+	return uc_terms_admit(&opened->terms, state, detail);
 }
 
 /* ---- the device ---- */
@@ -39,6 +46,8 @@ void help_device_init(struct help_device *device, size_t len)
 	CHECK(device->memory);
 	memset(device->memory, HELP_PAINT, device->len);
 	uc_port_host_use_device(device_key);
+	device->state.stores_left = -1;
+	uc_port_host_use_state(&device->state);
 	uc_pool_init(&device->pool, device->memory, device->len, 0);
 	uc_session_init(&device->session, &device->pool);
 }
@@ -90,6 +99,7 @@ uint32_t help_open(struct help_device *device, const struct help_model *model)
 		.budget_bytes = (uint32_t)model->program.arena_bytes,
 	};
 
+	opened.terms = device->terms;
 	memcpy(opened.page_key, model->key, sizeof(opened.page_key));
 	return help_command(device, UC_CMD_OPEN, 0, 0, &opened, sizeof(opened));
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "port_host.h"
 #include "uc_license.h"
 #include "uc_op.h"
 #include "uc_service.h"
@@ -86,6 +87,8 @@ struct help_device {
 	struct uc_pool pool;
 	struct uc_session session;
 	struct uc_param params[4]; /* of the last command */
+	struct uc_port_host_state state;
+	struct uc_terms terms; /* of the license that help_open() takes */
 };
 
 #define HELP_PAINT 0xA5

@@ -14,6 +14,7 @@ PUBLIC = {
     "uc_host_arena",
     "uc_host_command",
     "uc_host_create",
+    "uc_host_keep_state",
     "uc_host_destroy",
     "uc_host_session_close",
     "uc_host_session_open",

@@ -14,7 +14,9 @@
 /* The other fuzzers wrap it. */
 enum uc_status __real_uc_model_open(const uint8_t *header, size_t header_len,
 				    const uint8_t *license, size_t license_len,
-				    struct uc_opened_model *opened);
+				    struct uc_state *state,
+				    struct uc_opened_model *opened,
+				    uint32_t *detail);
 
 /* The device that the seeds were licensed to (tests/fuzz/run.py). */
 static uint8_t device_key[32];
@@ -24,6 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct fuzz_bytes bytes = {data, len};
 	uint8_t flags = fuzz_u8(&bytes);
 	size_t header_len = fuzz_u16(&bytes);
+	static struct uc_port_host_state kept = {.stores_left = -1};
+	static struct uc_state state;
+	uint32_t detail = 0;
 	struct uc_opened_model opened;
 	static const struct uc_opened_model nothing;
 	enum uc_status status = UC_ST_OK;
@@ -45,10 +50,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	memset(device_key, 0x44, sizeof(device_key));
 	uc_port_host_use_device(device_key);
+	uc_port_host_use_state(&kept);
+	CHECK(uc_state_load(&state));
 	fuzz_signatures_hold = flags & 1;
 	memset(&opened, 0x55, sizeof(opened));
 	status = __real_uc_model_open(header, header_len, license,
-				      bytes.len - header_len, &opened);
+				      bytes.len - header_len, &state, &opened,
+				      &detail);
 	fuzz_signatures_hold = false;
 	if (status == UC_ST_OK) {
 		fuzz_count_deep();

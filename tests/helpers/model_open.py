@@ -24,6 +24,9 @@ OURS = (
     "engine/src/cose.c",
     "engine/src/sealed_header.c",
     "engine/src/license.c",
+    "engine/src/state.c",
+    "engine/src/terms.c",
+    "engine/src/update.c",
     "engine/port/port_host_crypto.c",
     "engine/port/aead.c",
     "engine/port/aegis_libaegis.c",
@@ -44,13 +47,14 @@ SANITIZERS = (
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
 )
-_ANSWER = struct.Struct("<I32s16s7I")
+_ANSWER = struct.Struct("<II32s16s7I")
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What `uc_model_open` answered."""
+    """What `uc_model_open`, or the last update, answered."""
 
+    detail: int
     status: int
     page_key: bytes
     model_id: bytes
@@ -70,21 +74,34 @@ class Opened:
 
 @dataclass(frozen=True)
 class Request:
-    """A header and a license to open together."""
+    """A header and a license to open together, on a device that saw updates before.
+
+    Without a header the last update is answered. With `inferences`, so many are
+    begun after the model was opened, and the first refusal is answered. `trusted`
+    says whether the build trusts every provider, none, or this key alone.
+    """
 
     header: bytes
     license: bytes
-    trusted: bool = True
+    trusted: bool | bytes = True
+    updates: tuple[bytes, ...] = ()
+    inferences: int = 0
 
 
 def open_models(requests: Iterable[Request], *, device_private: bytes) -> list[Opened]:
     """Open each, on a device with this X25519 private key."""
-    parts = [device_private]
+    requests = list(requests)
+    keys = {item.trusted for item in requests if isinstance(item.trusted, bytes)}
+    assert len(keys) <= 1
+    parts = [device_private, keys.pop() if keys else bytes(32)]
     count = 0
     for request in requests:
+        trusted = 2 if isinstance(request.trusted, bytes) else int(request.trusted)
         lengths = (len(request.header), len(request.license))
+        counts = (len(request.updates), request.inferences)
         parts += [
-            struct.pack("<BII", request.trusted, *lengths),
+            struct.pack("<BIIII", trusted, *counts, *lengths),
+            *(struct.pack("<I", len(item)) + item for item in request.updates),
             request.header,
             request.license,
         ]

@@ -94,8 +94,8 @@ def license_id_of_15_bytes() -> Fields:
 
 @vector
 def license_with_an_unknown_claim() -> Fields:
-    """It claims to expire, which this version does not know."""
-    return bad_license(license_of({4: 2_000_000_000}))
+    """It has an audience, which this version does not know."""
+    return bad_license(license_of({3: "all"}))
 
 
 @vector

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import cbor2
@@ -24,6 +25,9 @@ MODEL_ID = bytes(range(16))
 SALT = bytes(range(100, 132))
 PAGE_BYTES = 4096
 Tensors = list[list[Any]] | None
+TOLD = 1_900_000_000
+"""The time that updates tell."""
+TRUST = {True: "yes", False: "no", None: "provider"}
 REMOVED = object()
 """As a changed value: leave the key out."""
 
@@ -113,7 +117,9 @@ def opening(
     *,
     signed: bytes | None = None,
     permit: bytes | None = None,
-    trusted: bool = True,
+    trusted: bool | None = True,
+    updates: Sequence[bytes] = (),
+    inferences: int = 0,
 ) -> Fields:
     """Return a vector of kind `open`."""
     signed = header() if signed is None else signed
@@ -122,12 +128,47 @@ def opening(
         "kind": "open",
         "expect": expect,
         "device": test_key("device").hex(),
-        "trusted": "yes" if trusted else "no",
+        "trusted": TRUST[trusted],
         "header": signed.hex(),
         "license": permit.hex(),
     }
+    if updates:
+        fields["updates"] = " ".join(item.hex() for item in updates)
+    if inferences:
+        fields["inferences"] = str(inferences)
     if expect == "OK":
         fields["page_key"] = page_key(signed).hex()
+    return fields
+
+
+def update_of(
+    changes: dict[int, Any] | None = None,
+    *,
+    provider: str = "provider",
+    protected: bytes | None = None,
+) -> bytes:
+    """Return a signed time token, with claims changed or added."""
+    payload = cbor2.dumps(changed({6: TOLD}, changes))
+    return cbor2.dumps(sign(payload, provider=provider, protected=protected))
+
+
+def updating(
+    expect: str,
+    update: bytes,
+    *,
+    trusted: bool | None = True,
+    updates: Sequence[bytes] = (),
+) -> Fields:
+    """Return a vector of kind `update`."""
+    fields = {
+        "kind": "update",
+        "expect": expect,
+        "device": test_key("device").hex(),
+        "trusted": TRUST[trusted],
+        "update": update.hex(),
+    }
+    if updates:
+        fields["updates"] = " ".join(item.hex() for item in updates)
     return fields
 
 

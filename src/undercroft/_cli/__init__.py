@@ -30,6 +30,7 @@ VERBS = {
     "run": "run one inference on a device",
     "seal": "seal a model for shipping",
     "serve": "serve sealed models over HTTP (Open Inference Protocol v2)",
+    "update": "tell devices the time, revocations and version floors",
     "verify": "compare a sealed run with onnxruntime",
 }
 

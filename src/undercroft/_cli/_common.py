@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from undercroft._format.suites import DEFAULT_SUITE, SUITES
+
+if TYPE_CHECKING:
+    from undercroft.license import LicenseTerms
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,6 +49,118 @@ class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
         if not separator or not name or not shape or min(shape) < 1:
             self.fail(f"{value!r} is not like x=1,3,224,224", param, ctx)
         return name, shape
+
+
+_SPAN_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class Span(click.ParamType[int]):
+    """`90s`, `15m`, `12h`, `30d`, `4w`: a number of seconds."""
+
+    name = "span"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return the seconds."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9]{1,10})([smhdw])", str(value))
+        if not found:
+            self.fail(f"{value!r} is not like 90s, 15m, 12h, 30d or 4w", param, ctx)
+        return int(found[1]) * _SPAN_SECONDS[found[2]]
+
+
+class Moment(click.ParamType[int]):
+    """A date, a date and time (UTC without an offset), or a span from now."""
+
+    name = "when"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return seconds since 1970."""
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        try:
+            when = datetime.fromisoformat(text)
+        except ValueError:
+            return int(time.time()) + Span().convert(text, param, ctx)
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        return int(when.timestamp())
+
+
+class Rate(click.ParamType[tuple[int, int]]):
+    """`10/60s`: so many in so long."""
+
+    name = "count/span"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, int]:
+        """Return count and seconds."""
+        if isinstance(value, tuple):
+            return value
+        count, _, span = str(value).partition("/")
+        if not (count.isascii() and count.isdigit() and len(count) <= 10 and span):
+            self.fail(f"{value!r} is not like 10/60s or 1000/1d", param, ctx)
+        return int(count), Span().convert(span, param, ctx)
+
+
+def terms_options(function: Function) -> Function:
+    """Add the conditions of a license; `terms_of` makes them of what click gives."""
+    for option in reversed(
+        (
+            click.option(
+                "--expires",
+                type=Moment(),
+                help="When it ends: 2027-01-31, 2027-01-31T12:00, or 30d from now.",
+            ),
+            click.option("--not-before", type=Moment(), help="When it begins."),
+            click.option(
+                "--grace", type=Span(), help="How long it holds after its end: 7d."
+            ),
+            click.option(
+                "--max-inferences", type=click.IntRange(1), help="How many, ever."
+            ),
+            click.option("--rate", type=Rate(), help="How many in how long: 100/1h."),
+            click.option(
+                "--version-floor",
+                type=click.IntRange(0),
+                help="The lowest model version that it opens.",
+            ),
+            click.option(
+                "--update-floor",
+                type=click.IntRange(0),
+                help="The device must have taken an update of this version.",
+            ),
+            click.option(
+                "--without-time",
+                is_flag=True,
+                help="It holds on a device that was never told the time.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def terms_of(options: dict[str, Any]) -> LicenseTerms:
+    """Return the conditions, from what `terms_options` added."""
+    from undercroft.license import LicenseTerms
+
+    return LicenseTerms(grace_seconds=options.pop("grace"), **options)
 
 
 def input_shape_option(function: Function) -> Function:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import json_option
+from undercroft._cli._common import json_option, terms_of, terms_options
 
 
 @click.group()
@@ -42,11 +43,20 @@ def command() -> None:
     help="The provider key that the model was sealed with.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@terms_options
 @json_option
 def issue(
-    model_key: Path, device: Path, key: Path, output: Path, as_json: bool
+    model_key: Path,
+    device: Path,
+    key: Path,
+    output: Path,
+    as_json: bool,
+    **conditions: Any,  # noqa: ANN401 what terms_options adds
 ) -> None:
-    """Issue a license.
+    """Issue a license, with conditions or without.
+
+    A device that has never been told the time refuses a license with a begin or
+    an end, unless it is issued --without-time: see undercroft update.
 
     A device certificate is not authenticated: compare the device id with what
     the device's integrator tells you by another way.
@@ -54,7 +64,7 @@ def issue(
     \b
     Example:
       undercroft license issue --model-key model.sealed.key --device device.cert \\
-          --key provider.pem -o device.license
+          --key provider.pem -o device.license --expires 90d --rate 1000/1d
     """  # noqa: D301 click wants the character itself
     from undercroft._format.files import write_file
     from undercroft.enroll import DeviceCertificate
@@ -66,6 +76,7 @@ def issue(
         model_key=ModelKey.load(model_key),
         device=DeviceCertificate.load(device).public_key,
         signing_key=ProviderKey.load(key),
+        terms=terms_of(conditions),
     )
     write_file(output, data)
     facts = License.parse(data).inspect()
@@ -76,6 +87,8 @@ def issue(
         f"{output}: license for model {facts['model_id']}\n"
         f"on device {facts['device_id']}"
     )
+    for name, value in facts["terms"].items():
+        click.echo(f"{name.replace('_', ' ')}: {value}")
 
 
 @command.command()
@@ -101,5 +114,5 @@ def show(license_file: Path, provider: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    for name, value in facts.items():
+    for name, value in (facts | facts.pop("terms")).items():
         click.echo(f"{name.replace('_', ' '):<17}{value}")

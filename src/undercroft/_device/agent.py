@@ -47,7 +47,7 @@ from undercroft._device.web import (
     read_body,
     read_json,
 )
-from undercroft._spec import MAX_LICENSE_BYTES
+from undercroft._spec import MAX_LICENSE_BYTES, MAX_UPDATE_BYTES
 from undercroft.errors import DeviceError, Error, InputError
 
 if TYPE_CHECKING:
@@ -239,6 +239,11 @@ class Agent:
         key = await self._on_device(request, self._pool.device_key)
         return Response(key, media_type="application/cose-key")
 
+    async def _update(self, request: Request) -> Response:
+        body = await read_body(request, MAX_UPDATE_BYTES)
+        await self._on_device(request, partial(self._pool.update, bytes(body)))
+        return json_response({})
+
     async def _describe_upload(self, request: Request) -> Response:
         name, parcel = self._named_parcel(request)
         return json_response(
@@ -380,6 +385,7 @@ class Agent:
                 ),
                 Route(own, self._info),
                 Route(own + "/device-key", self._device_key),
+                Route(own + "/update", self._update, methods=["POST"]),
                 Route(own + "/models/{model}", self._describe_upload),
                 Route(own + "/models/{model}", self._remove, methods=["DELETE"]),
                 Route(

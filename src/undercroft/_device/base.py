@@ -87,6 +87,9 @@ PARAMETERS: Final[dict[Command, tuple[Param, Param, Param, Param]]] = {
     Command.FILL: (
         Param.VALUE_INOUT, Param.MEMREF_INPUT, Param.VALUE_OUTPUT, Param.VALUE_OUTPUT,
     ),
+    Command.UPDATE: (
+        Param.VALUE_INOUT, Param.MEMREF_INPUT, Param.NONE, Param.NONE,
+    ),
 }  # fmt: skip
 """Parameter types of each command (`spec/ta-abi.md`)."""
 
@@ -214,6 +217,16 @@ class Device(Protocol):
         """The device's public X25519 key, an encoded COSE_Key."""
         ...
 
+    def update(self, update_bytes: bytes) -> None:
+        """Hand in a provider's update (`undercroft.update`).
+
+        Raises:
+            LicenseError: it is outdated, or of a provider that is not trusted.
+            VerificationError: it does not verify.
+            DeviceError: the device refuses otherwise.
+        """
+        ...
+
     def load(
         self, sealed_path: Path, license_bytes: bytes, *, keep: bool = True
     ) -> LoadedModel:
@@ -258,6 +271,10 @@ class LocalDevice(abc.ABC):
         """See `Device.device_key`."""
         return self._ask(Command.DEVICE_KEY, DEVICE_KEY_ROOM_BYTES)
 
+    def update(self, update_bytes: bytes) -> None:
+        """See `Device.update`."""
+        self._ask(Command.UPDATE, 0, update_bytes)
+
     def load(
         self,
         sealed_path: Path,
@@ -289,10 +306,12 @@ class LocalDevice(abc.ABC):
     ) -> None:
         self.close()
 
-    def _ask(self, command: Command, room_bytes: int) -> bytes:
+    def _ask(
+        self, command: Command, room_bytes: int, data: bytes | None = None
+    ) -> bytes:
         invoker = self.open()
         try:
-            reply = invoker.invoke(command, output_bytes=room_bytes)
+            reply = invoker.invoke(command, data1=data, output_bytes=room_bytes)
         finally:
             invoker.close()
         if reply.status != Status.OK:

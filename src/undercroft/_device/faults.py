@@ -33,10 +33,10 @@ _PLAIN: Final[tuple[type[Error], ...]] = (
     FileAccessError,
     FormatError,
     InputError,
-    LicenseError,
     VerificationError,
 )
-_DEVICE: Final[tuple[type[DeviceError], ...]] = (
+_DEVICE: Final[tuple[type[DeviceError | LicenseError], ...]] = (
+    LicenseError,
     DeviceError,
     DeviceLostError,
     DeviceStateError,
@@ -76,7 +76,7 @@ def http_status_of(error: Error) -> int:
 def encode_error(error: Error) -> bytes:
     """Return the JSON body that stands for an error."""
     more: dict[str, Any] = {"code": error.code, "hint": error.hint}
-    if isinstance(error, DeviceError):
+    if isinstance(error, DeviceError | LicenseError):
         more |= {
             "status": int(error.status),
             "detail": error.detail,

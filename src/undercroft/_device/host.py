@@ -78,6 +78,7 @@ class HostDevice(LocalDevice):
         *,
         library: Path | None = None,
         private_key: bytes | None = None,
+        state: Path | None = None,
     ) -> None:
         """Load the engine and make the arena that all sessions share.
 
@@ -85,7 +86,10 @@ class HostDevice(LocalDevice):
             uri: `host:`, or `host:?arena=SIZE` with a size like `12MiB`, or
                 `unlimited`; without, as large as the emulated board's.
             library: the engine; found by itself when None.
-            private_key: 32 bytes instead of this user's device key.
+            private_key: 32 bytes instead of this user's device key; what the
+                device keeps of licenses is then gone when it is closed, unless
+                there is a `state`.
+            state: the file that it is kept in, unprotected.
 
         Raises:
             DeviceError: a malformed URI, or not enough memory.
@@ -101,6 +105,8 @@ class HostDevice(LocalDevice):
             stacklevel=2,
         )
         key = load_device_key() if private_key is None else private_key
+        if private_key is None and state is None:
+            state = data_folder() / "host-device.state"
         if len(key) != _KEY_BYTES:
             raise DeviceError(f"a device key of {len(key)} bytes; it has {_KEY_BYTES}")
         self._lock = threading.Lock()
@@ -110,6 +116,10 @@ class HostDevice(LocalDevice):
                 f"there is no memory for an arena of {arena_bytes} bytes",
                 hint="use a smaller one: host:?arena=12MiB",
             )
+        if state is not None and not self._engine.uc_host_keep_state(
+            self._host, os.fsencode(state)
+        ):
+            raise DeviceError("there is no memory for another device")
         self._sessions = 0
         self._closed = False
 
@@ -285,6 +295,7 @@ def _load_library(path: Path) -> ctypes.CDLL:
         pointer, number = ctypes.c_void_p, ctypes.c_uint32
         for name, result, arguments in (
             ("uc_host_create", pointer, [ctypes.c_size_t, ctypes.c_char_p]),
+            ("uc_host_keep_state", ctypes.c_int, [pointer, ctypes.c_char_p]),
             ("uc_host_destroy", None, [pointer]),
             ("uc_host_session_open", pointer, [pointer]),
             ("uc_host_session_close", None, [pointer]),

@@ -78,6 +78,10 @@ class HttpDevice:
         body, _ = self._connection.ask("GET", "/v2/undercroft/device-key")
         return body
 
+    def update(self, update_bytes: bytes) -> None:
+        """See `Device.update`."""
+        self._connection.json("POST", "/v2/undercroft/update", body=update_bytes)
+
     def load(
         self, sealed_path: Path, license_bytes: bytes, *, keep: bool = True
     ) -> HttpModel:

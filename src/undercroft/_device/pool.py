@@ -61,6 +61,10 @@ class ModelPool:
         """The device's public key, an encoded COSE_Key."""
         return self._device.device_key()
 
+    def update(self, update_bytes: bytes) -> None:
+        """Hand a provider's update to the device."""
+        self._device.update(update_bytes)
+
     def load(self, name: str, *, evictable: bool) -> None:
         """Load a model, or again when its files have changed since.
 

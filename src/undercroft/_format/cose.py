@@ -284,6 +284,24 @@ def exact_map(value: object, keys: tuple[int, ...], what: str) -> dict[int, Any]
     return value
 
 
+def some_map(
+    value: object, needed: tuple[int, ...], optional: tuple[int, ...], what: str
+) -> dict[int, Any]:
+    """Return a decoded map that has the needed keys and no others than optional ones.
+
+    Raises:
+        FormatError: no map, a key is missing, or another one is there.
+    """
+    if not isinstance(value, dict):
+        raise malformed(what, "no map")
+    missing = set(needed) - set(value)
+    unknown = set(value) - set(needed) - set(optional)
+    if missing or unknown:
+        keys = ", ".join(map(str, sorted(missing or unknown)))
+        raise malformed(what, f"{'without' if missing else 'with unknown'} keys {keys}")
+    return value
+
+
 def exact_bytes(value: object, length: int, what: str, name: str) -> bytes:
     """Return a decoded byte string of exactly this length.
 

@@ -30,6 +30,9 @@ enum command {
 	CMD_PANIC,
 	CMD_SEAL_PAGE,
 	CMD_RANDOM,
+	CMD_STATE_LOAD,
+	CMD_STATE_STORE,
+	CMD_CLOCK,
 };
 
 static uint8_t input[PAGE_BYTES];
@@ -148,6 +151,15 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		NEED(32U);
 		good = uc_port_device_dh(input, out);
 		break;
+	case CMD_STATE_LOAD:
+		good = uc_port_state_load(out, params[2].memref.size);
+		break;
+	case CMD_STATE_STORE:
+		good = uc_port_state_store(input, argument, len);
+		break;
+	case CMD_CLOCK:
+		good = uc_port_clock_ms((uint64_t *)(void *)out);
+		break;
 	case CMD_TICKS:
 		params[0].value.b = (uint32_t)uc_port_tick_hz();
 		params[0].value.a = ticks_of_pages(argument);
@@ -158,6 +170,7 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 	default:
 		return TEE_ERROR_NOT_SUPPORTED;
 	}
+	uc_port_state_end();
 	params[0].value.a = good;
 	return TEE_SUCCESS;
 }

@@ -7,6 +7,7 @@ endif
 global-incdirs-y += .
 srcs-y += main.c
 srcs_ext_base-y := ../../..
+srcs_ext-y += engine/port/ed25519_libcrypto.c
 srcs_ext-y += engine/port/port_optee.c engine/port/aes_gcm_armv8.c \
 	engine/port/aead.c engine/port/aegis_armv8.c \
 	engine/port/chacha20_poly1305_armv8.c \

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from undercroft._format.cose import unwrap_key
 from undercroft._format.license import LicenseClaims
 from undercroft.errors import FileAccessError, FormatError, VerificationError
 from undercroft.keys import ProviderKey
-from undercroft.license import License, issue
+from undercroft.license import License, LicenseTerms, issue
 
 SHIPMENT = ship()
 OTHER = ProviderKey.from_seed(test_key("other_provider"))
@@ -32,7 +34,11 @@ def test_a_license_says_for_whom_it_is():
         "device_id": SHIPMENT.device.public.device_id.hex(),
         "provider_key_id": SHIPMENT.provider.key_id.hex(),
         "license_bytes": len(SHIPMENT.license),
+        "issued_at": permit.inspect()["issued_at"],
+        "terms": {},
     }
+    assert permit.claims.issued_at is not None
+    assert abs(permit.claims.issued_at - time.time()) < 3600
 
 
 def test_the_content_key_is_in_it_for_the_device_alone():
@@ -106,3 +112,59 @@ def test_any_value_of_a_claim_is_either_kept_or_refused(key, value):
     except FormatError:
         return
     assert parsed.encode() == payload
+
+
+ALL_TERMS = LicenseTerms(
+    expires=2_000_000_000,
+    not_before=1_900_000_000,
+    grace_seconds=3600,
+    max_inferences=1000,
+    rate=(10, 60),
+    version_floor=2,
+    features=0,
+    without_time=True,
+    update_floor=4,
+)
+
+
+def test_conditions_survive_the_way():
+    data = issue(
+        model_key=SHIPMENT.model_key,
+        device=SHIPMENT.device.public,
+        signing_key=SHIPMENT.provider,
+        terms=ALL_TERMS,
+        issued_at=1_800_000_000,
+    )
+    permit = License.parse(data)
+    assert permit.claims.terms == ALL_TERMS
+    assert permit.claims.issued_at == 1_800_000_000
+    assert len(data) < 512
+    assert permit.inspect()["terms"] == {
+        "expires": "2033-05-18T03:33:20+00:00",
+        "not_before": "2030-03-17T17:46:40+00:00",
+        "grace_seconds": 3600,
+        "max_inferences": 1000,
+        "rate": "10 in 60 s",
+        "version_floor": 2,
+        "features": 0,
+        "without_time": True,
+        "update_floor": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ({"expires": -1}, "expires"),
+        ({"expires": 2**32}, "expires"),
+        ({"not_before": 2**32}, "not_before"),
+        ({"max_inferences": 0}, "max_inferences"),
+        ({"grace_seconds": 5}, "grace period without an end"),
+        ({"rate": (0, 60)}, "rate"),
+        ({"rate": (1, 31622401)}, "rate"),
+        ({"rate": (1048577, 1)}, "rate"),
+    ],
+)
+def test_conditions_that_cannot_be(terms, says):
+    with pytest.raises(FormatError, match=says):
+        LicenseTerms(**terms)
