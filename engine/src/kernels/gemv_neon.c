@@ -73,24 +73,24 @@ INLINE void add_one(struct sums *s, float x, const float **w)
 	*w += UC_PANEL_CHANNELS;
 }
 
-/* Reads one panel and leaves the pointer behind it. */
-INLINE struct sums sum_panel(const float *a, size_t k, const float **w)
+INLINE void begin(struct sums *s, const float **w)
 {
-	struct sums s;
-
-	s.low[0] = vld1q_f32(*w);
-	s.high[0] = vld1q_f32(*w + 4);
+	s->low[0] = vld1q_f32(*w);
+	s->high[0] = vld1q_f32(*w + 4);
 	*w += UC_PANEL_CHANNELS;
 	UNROLL
 	for (int i = 1; i < CHAINS; i++)
-		s.low[i] = s.high[i] = vdupq_n_f32(0.0f);
+		s->low[i] = s->high[i] = vdupq_n_f32(0.0f);
+}
+
+INLINE void add_row(struct sums *s, const float *a, size_t k, const float **w)
+{
 	if (k >= TURN)
-		add_turns(&s, k / TURN, &a, w);
+		add_turns(s, k / TURN, &a, w);
 	for (k %= TURN; k >= 4; k -= 4, a += 4)
-		add_four(&s, vld1q_f32(a), w);
+		add_four(s, vld1q_f32(a), w);
 	for (; k; k--, a++)
-		add_one(&s, *a, w);
-	return s;
+		add_one(s, *a, w);
 }
 
 INLINE float32x4_t total(const float32x4_t *sums, float32x4_t min,
@@ -102,32 +102,68 @@ INLINE float32x4_t total(const float32x4_t *sums, float32x4_t min,
 	return vminq_f32(vmaxq_f32(sum, min), max);
 }
 
+/* The first nc of 8 output channels. */
+INLINE void store(const struct sums *s, float *c, size_t nc,
+		  const struct uc_minmax *act)
+{
+	const float32x4_t min = vdupq_n_f32(act->min);
+	const float32x4_t max = vdupq_n_f32(act->max);
+	float32x4_t low = total(s->low, min, max);
+	float32x4_t high = total(s->high, min, max);
+	float last[UC_PANEL_CHANNELS];
+
+	if (nc >= UC_PANEL_CHANNELS) {
+		vst1q_f32(c, low);
+		vst1q_f32(c + 4, high);
+		return;
+	}
+	vst1q_f32(last, low);
+	vst1q_f32(last + 4, high);
+	__builtin_memcpy(c, last, nc * sizeof(float));
+}
+
+INLINE size_t after_panel(size_t nc)
+{
+	return nc < UC_PANEL_CHANNELS ? 0 : nc - UC_PANEL_CHANNELS;
+}
+
 void uc_gemv_neon(size_t rows, size_t nc, size_t k_bytes, const float *a,
 		  size_t a_stride_bytes, const float *w, float *c,
 		  size_t cm_stride_bytes, size_t cn_stride_bytes,
 		  const struct uc_minmax *act)
 {
-	const float32x4_t min = vdupq_n_f32(act->min);
-	const float32x4_t max = vdupq_n_f32(act->max);
-
 	(void)rows;
 	(void)a_stride_bytes;
 	(void)cm_stride_bytes;
-	for (; nc; nc -= nc < UC_PANEL_CHANNELS ? nc : UC_PANEL_CHANNELS) {
-		struct sums s = sum_panel(a, k_bytes / sizeof(float), &w);
-		float32x4_t low = total(s.low, min, max);
-		float32x4_t high = total(s.high, min, max);
+	for (; nc; nc = after_panel(nc)) {
+		struct sums s;
 
-		if (nc >= UC_PANEL_CHANNELS) {
-			vst1q_f32(c, low);
-			vst1q_f32(c + 4, high);
-		} else {
-			float last[UC_PANEL_CHANNELS];
+		begin(&s, &w);
+		add_row(&s, a, k_bytes / sizeof(float), &w);
+		store(&s, c, nc, act);
+		c += cn_stride_bytes / sizeof(float);
+	}
+}
 
-			vst1q_f32(last, low);
-			vst1q_f32(last + 4, high);
-			__builtin_memcpy(c, last, nc * sizeof(float));
-		}
+void uc_igemv_neon(size_t rows, size_t nc, size_t k_bytes, size_t taps_bytes,
+		   const float **a, const float *w, float *c,
+		   size_t cm_stride_bytes, size_t cn_stride_bytes,
+		   size_t a_offset_bytes, const float *zero,
+		   const struct uc_minmax *act)
+{
+	size_t taps = taps_bytes / sizeof(float *);
+
+	(void)rows;
+	(void)cm_stride_bytes;
+	(void)a_offset_bytes;
+	(void)zero;
+	for (; nc; nc = after_panel(nc)) {
+		struct sums s;
+
+		begin(&s, &w);
+		for (size_t i = 0; i < taps; i++)
+			add_row(&s, a[i], k_bytes / sizeof(float), &w);
+		store(&s, c, nc, act);
 		c += cn_stride_bytes / sizeof(float);
 	}
 }

@@ -6,8 +6,6 @@
 #include "gemm_neon.h"
 #include "kernels_neon.h"
 
-UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_cortex_a75);
-
 const struct uc_kernels uc_kernels = {
 	.id = UC_KERNEL_SET_NEON_A73,
 	.name = "neon-a73",
@@ -26,7 +24,7 @@ const struct uc_kernels uc_kernels = {
 			{
 				1,
 				uc_gemv_neon,
-				UC_XNN(igemm_minmax_ukernel_1x8__asm_aarch64_neonfma_cortex_a75),
+				uc_igemv_neon,
 			},
 		},
 	UC_NEON_SHARED_KERNELS,

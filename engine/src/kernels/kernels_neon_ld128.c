@@ -6,7 +6,6 @@ UC_XNN_GEMM(6x8__asm_aarch64_neonfma_ld128);
 UC_XNN_GEMM(4x8__asm_aarch64_neonfma_ld128);
 UC_XNN_IGEMM(6x8__asm_aarch64_neonfma_ld128);
 UC_XNN_IGEMM(4x8__asm_aarch64_neonfma_ld128);
-UC_XNN_IGEMM(1x8__asm_aarch64_neonfma_ld64);
 
 const struct uc_kernels uc_kernels = {
 	.id = UC_KERNEL_SET_NEON_LD128,
@@ -26,7 +25,7 @@ const struct uc_kernels uc_kernels = {
 			{
 				1,
 				uc_gemv_neon,
-				UC_XNN(igemm_minmax_ukernel_1x8__asm_aarch64_neonfma_ld64),
+				uc_igemv_neon,
 			},
 		},
 	UC_NEON_SHARED_KERNELS,
