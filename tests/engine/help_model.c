@@ -125,6 +125,8 @@ struct uc_op *help_op(struct help_model *model, uint16_t code, uint16_t a,
 	struct uc_op *op = &model->ops[model->program.op_count++];
 
 	CHECK(model->program.op_count <= HELP_MAX_OPS);
+	/* An operator that was made and left out may have been here. */
+	*op = (struct uc_op){0};
 	op->code = code;
 	op->input_a = a;
 	op->input_b = b;

@@ -163,7 +163,8 @@ static void hold_weights(struct help_model *model)
 	struct uc_op *load = NULL;
 	uint16_t held = 0;
 
-	uc_op_find(last.code)->panels(&shapes, &panel_bytes, &panel_count);
+	(void)uc_op_panels(uc_op_find(last.code), &shapes, &panel_bytes,
+			   &panel_count);
 	if (last.code == UC_OP_CONSTANT || panel_count == 0 ||
 	    panel_bytes * panel_count > MAX_ARENA / 8)
 		return;
