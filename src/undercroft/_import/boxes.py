@@ -52,8 +52,7 @@ def joined(builder: Builder, names: Sequence[str], axis: int) -> Value:
     lead = _axis_in_a_box(builder, lead, axis)
     order, lead_dims = lead.order, builder.dims(lead)
     dim, inner = _box_of(lead_dims, lead.shape, order, axis, result_shape)
-    result = builder.empty(result_shape, order, _with(lead_dims, dim, total * inner))
-    position = 0
+    parts: list[Value] = []
     for name, shape in zip(names, shapes, strict=True):
         dims = _with(lead_dims, dim, shape[axis] * inner)
         if builder.constant(name) is not None:
@@ -61,17 +60,24 @@ def joined(builder: Builder, names: Sequence[str], axis: int) -> Value:
             part = builder.constant_value(array, order, dims)
         else:
             part = builder.arranged(builder.value(name), order, dims)
-        place = builder.box(
-            result,
-            _with((0, 0, 0, 0), dim, position * inner),
-            dims,
-            shape,
-            order,
-        )
-        if place.tensor == result.tensor:
-            return part
-        builder.emit(Op.CLAMP, [part], shape, order, into=place)
-        position += shape[axis]
+        # Halves of a value that are put together again are the value.
+        if parts:
+            size = parts[-1].shape[axis] + shape[axis]
+            both = (*shape[:axis], size, *shape[axis + 1 :])
+            again = builder.adjoining(parts[-1], part, dim, both)
+            if again is not None:
+                parts[-1] = again
+                continue
+        parts.append(part)
+    if len(parts) == 1:
+        return parts[0]
+    result = builder.empty(result_shape, order, _with(lead_dims, dim, total * inner))
+    position = 0
+    for part in parts:
+        origin = _with((0, 0, 0, 0), dim, position * inner)
+        place = builder.box(result, origin, builder.dims(part), part.shape, order)
+        builder.emit(Op.CLAMP, [part], part.shape, order, into=place)
+        position += part.shape[axis]
     return result
 
 

@@ -66,6 +66,8 @@ class Builder:
         self._settled: set[int] = set()
         # Tensors that several operators write, and who bounds what they hold.
         self._joined: dict[int, tuple[int, ...]] = {}
+        # Tensors of which there are boxes.
+        self._boxed: set[int] = set()
         self._moves: dict[tuple[Value, Order, Dims | None], Value] = {}
         self._readers: Counter[str] = Counter(
             name for node in source.nodes for name in node.inputs
@@ -220,7 +222,7 @@ class Builder:
         low = min(low, high)
         index = self._writer.get(value.tensor)
         writers = self._joined.get(value.tensor, ()) if index is None else (index,)
-        alone = all(
+        alone = value.tensor not in self._boxed and all(
             self.reader_count(alias) == 1 for alias in self._names.get(value.tensor, ())
         )
         if writers and alone:
@@ -294,9 +296,34 @@ class Builder:
             )
             origin = (n, h, w, c)
         self._settled.update((value.tensor, parent))
+        self._boxed.add(parent)
         self._tensors.append(Tensor(tensor.name, dims, 0, parent, origin))
         self._settled.add(len(self._tensors) - 1)
         return Value(len(self._tensors) - 1, shape, order)
+
+    def adjoining(
+        self, one: Value, other: Value, dim: int, shape: Shape
+    ) -> Value | None:
+        """Return two boxes as one, if the second follows the first.
+
+        Args:
+            one: A value, perhaps a box.
+            other: A value of the same order.
+            dim: The stored dimension along which they would follow.
+            shape: The shape of both together.
+        """
+        first, second = self._tensors[one.tensor], self._tensors[other.tensor]
+        if first.parent is None or first.parent != second.parent:
+            return None
+        end = list(first.origin)
+        end[dim] += first.dims[dim]
+        sizes = list(first.dims)
+        sizes[dim] += second.dims[dim]
+        if tuple(end) != second.origin or one.order != other.order:
+            return None
+        dims = (sizes[0], sizes[1], sizes[2], sizes[3])
+        whole = Value(first.parent, shape, one.order)
+        return self.box(whole, first.origin, dims, shape, one.order)
 
     # ---- arrangement
 

@@ -16,8 +16,8 @@ from undercroft._format.ops._base import (
 from undercroft._spec import Op
 
 _TILE: Final = 64
-_INSTRUCTIONS_PER_ELEMENT: Final = 4.0
-_INSTRUCTIONS_PER_PIXEL: Final = 30
+_INSTRUCTIONS_PER_ELEMENT: Final = 3.2
+_INSTRUCTIONS_PER_PIXEL: Final = 60
 
 
 def _check(s: Shapes, expect: Expect) -> None:
