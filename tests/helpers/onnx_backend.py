@@ -218,8 +218,8 @@ def main() -> int:
     print(f"{len(passed)} of {len(results)} node tests of supported operators pass")
     if arguments.write:
         PASS_LIST.write_text(
-            "# ONNX's node tests of supported operators that pass, of "
-            f"{len(results)} in onnx {onnx.__version__}.\n"
+            f"# {len(passed)} of {len(results)} node tests of supported operators "
+            f"in onnx {onnx.__version__} pass.\n"
             "# Written by: cd tests && python -m helpers.onnx_backend --write\n"
             + "".join(f"{name}\n" for name in passed),
             "utf-8",
