@@ -26,17 +26,25 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from undercroft import _spec
 from undercroft._format.suites import DEFAULT_SUITE, suite_number
-from undercroft._spec import Scheme
-from undercroft.errors import PlanError
+from undercroft.errors import BudgetExceededError, PlanError
 from undercroft.tensor import TensorInfo
 
 if TYPE_CHECKING:
     import onnx
     from rich.console import RenderableType
 
+    from undercroft._import.graph import Graph
     from undercroft._planner import Planned
+    from undercroft._planner.network import Node
 
-__all__ = ["OperatorPlan", "Plan", "WeightsFormat", "parse_budget", "plan"]
+__all__ = [
+    "OperatorPlan",
+    "Plan",
+    "WeightsFormat",
+    "parse_budget",
+    "plan",
+    "sweep",
+]
 
 WeightsFormat: TypeAlias = Literal["f32", "int8"]
 """How the weights of a sealed model are stored."""
@@ -52,8 +60,9 @@ _UNITS: Final = {
     "gb": 1000**3,
 }
 _BUDGET: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
-_FORMAT_NAMES: Final = {_spec.WEIGHTS_F32: "f32", _spec.WEIGHTS_INT8: "int8"}
 _MAX_BUDGET_BYTES: Final = (1 << 32) - 1
+_FORMAT_NAMES: Final = {_spec.WEIGHTS_F32: "f32", _spec.WEIGHTS_INT8: "int8"}
+_MOST_SWEPT: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +72,28 @@ class OperatorPlan:
     Attributes:
         name: The ONNX node it comes from.
         kind: The engine's operator, in lower case.
-        scheme: How its weights are partitioned: `none`, `layer`, `sub-layer`
-            or `resident`.
+        rows: How its result comes about: `whole`; `row-band`, by itself some
+            rows at a time; `fused`, some rows at a time together with its
+            neighbours; `branched`, whole, one branch after the other; or
+            `spill`.
+        bands: In how many bands of rows; 1 when it runs whole.
+        scheme: How its weights are partitioned: `none`, `layer`, `sub-layer`,
+            `resident`, `held` (decrypted once for all bands) or `repeated`
+            (decrypted again for every band).
         output_shape: What it computes: n, h, w, c.
         weights_format: How they are stored: `f32`, `int8`, or empty without.
         weights_bytes: Its weights as stored.
         resident_bytes: Those of them that stay decrypted.
         decrypted_bytes: Those that are decrypted at each inference.
-        live_bytes: Activations that live while it runs.
+        live_bytes: Activations, and held weights, that live while it runs.
         macs: Multiply-accumulates.
         expected_instructions: Computing and decrypting, on the device.
     """
 
     name: str
     kind: str
+    rows: str
+    bands: int
     scheme: str
     output_shape: tuple[int, int, int, int]
     weights_format: str
@@ -121,26 +138,27 @@ class Plan:
 
     def resident(self) -> Iterator[memoryview]:
         """Yield the resident blob, `resident_bytes` long, in chunks of any size."""
-        graph, program = self._planned.graph, self._planned.program
-        at = 0
-        for operator, record in zip(graph.operators, program.ops, strict=True):
-            if operator.weights is None or not record.resident_panels:
+        assembled = self._planned.assembled
+        for node, count in zip(
+            self._planned.net.nodes, assembled.residency.resident, strict=True
+        ):
+            weights = node.operator.weights
+            if weights is None or not count:
                 continue
-            if record.resident_offset > at:
-                yield memoryview(bytes(record.resident_offset - at))
-            yield from operator.weights.panels(0, record.resident_panels)
-            at = record.resident_offset + record.resident_panels * record.panel_bytes
-        if program.resident_bytes > at:
-            yield memoryview(bytes(program.resident_bytes - at))
+            yield from weights.panels(0, count)
+            size = count * weights.panel_bytes
+            padding = -size % _spec.ARENA_ALIGN_BYTES
+            if padding:
+                yield memoryview(bytes(padding))
 
     def stream(self) -> Iterator[memoryview]:
         """Yield the streamed weights, `stream_bytes` long, in chunks of any size."""
-        graph, program = self._planned.graph, self._planned.program
-        for operator, record in zip(graph.operators, program.ops, strict=True):
-            if operator.weights is not None and record.streamed_panels:
-                yield from operator.weights.panels(
-                    record.resident_panels, record.panel_count
-                )
+        assembled = self._planned.assembled
+        steps = assembled.layout.steps.steps
+        for step, record in zip(steps, assembled.program.ops, strict=True):
+            weights = self._planned.net.nodes[step.weights].operator.weights
+            if record.streamed_panels and weights is not None:
+                yield from weights.panels(record.resident_panels, record.panel_count)
 
     @property
     def program_bytes(self) -> int:
@@ -187,12 +205,12 @@ class Plan:
     @property
     def activations_bytes(self) -> int:
         """Bytes of the arena that hold activations."""
-        return self._planned.placement.size
+        return self._planned.assembled.layout.placement.size
 
     @property
     def activations_lower_bound_bytes(self) -> int:
         """What no placement of the activations could go below."""
-        return self._planned.placement.lower_bound
+        return self._planned.assembled.layout.placement.lower_bound
 
     @property
     def decrypted_bytes(self) -> int:
@@ -200,10 +218,17 @@ class Plan:
         return self.streamed_pages * self.page_bytes
 
     @property
+    def spilled_bytes(self) -> int:
+        """Bytes of activations that leave encrypted and return: whole pages."""
+        return self._planned.program.spill_pages * self.page_bytes
+
+    @property
     def schemes(self) -> dict[str, int]:
-        """How many operators with weights use each scheme."""
+        """How many operators use each scheme, for their rows and their weights."""
         counts = Counter(op.scheme for op in self.ops)
-        del counts[scheme_name(Scheme.NONE)]
+        counts.update(op.rows for op in self.ops)
+        for name in ("none", "whole"):
+            del counts[name]
         return dict(sorted(counts.items()))
 
     @property
@@ -211,23 +236,19 @@ class Plan:
         """Expected calls into the secure world at each inference."""
         from undercroft._planner import cost
 
-        return cost.switches(self._planned.graph, self.decrypted_bytes)
+        return cost.switches(
+            self._planned.net, self.decrypted_bytes, self.spilled_bytes
+        )
 
     @property
     def expected_instructions(self) -> int:
         """Expected instructions of an inference, once the model is loaded."""
-        from undercroft._planner import cost
+        return round(self._planned.assembled.cost)
 
-        tensors = self._planned.graph.tensors
-        moved = self.decrypted_bytes + sum(
-            tensors[i].size_bytes
-            for i in (*self._planned.graph.inputs, *self._planned.graph.outputs)
-        )
-        return (
-            sum(op.expected_instructions for op in self.ops)
-            + self.world_switches * cost.SWITCH_INSTRUCTIONS
-            + round(moved * cost.MOVE_INSTRUCTIONS_PER_BYTE)
-        )
+    @property
+    def expected_overhead(self) -> float:
+        """The same, against whole operators with all weights resident."""
+        return self._planned.assembled.cost / self._planned.least_cost
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights, for JSON."""
@@ -243,12 +264,14 @@ class Plan:
             "resident_bytes": self.resident_bytes,
             "stream_bytes": self.stream_bytes,
             "decrypted_bytes": self.decrypted_bytes,
+            "spilled_bytes": self.spilled_bytes,
             "window_bytes": self._planned.program.window_bytes,
             "scratch_bytes": self._planned.program.scratch_bytes,
             "activations_bytes": self.activations_bytes,
             "activations_lower_bound_bytes": self.activations_lower_bound_bytes,
             "world_switches": self.world_switches,
             "expected_instructions": self.expected_instructions,
+            "expected_overhead": self.expected_overhead,
             "macs": sum(op.macs for op in self.ops),
             "schemes": self.schemes,
             "inputs": [asdict(info) for info in self.inputs],
@@ -272,9 +295,9 @@ def plan(
     budget: int | str | None = "12MiB",
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
-    page_bytes: int = _spec.DEFAULT_PAGE_BYTES,
-    weights: WeightsFormat = "f32",
+    page_bytes: int | None = None,
     suite: str = DEFAULT_SUITE,
+    weights: WeightsFormat = "f32",
 ) -> Plan:
     """Plan a network for a budget of secure memory.
 
@@ -284,14 +307,15 @@ def plan(
             weights decrypted, whatever it takes.
         input_shapes: Static shapes, in ONNX order, of the inputs that have
             dynamic ones: `{"x": (1, 3, 224, 224)}`.
-        page_bytes: Plaintext bytes of a page: a multiple of 4096.
+        page_bytes: Plaintext bytes of a page: a multiple of 4096. Without, the
+            planner chooses: 65536, or less for a small budget.
+        suite: The cipher suite that the file will be sealed with; it decides
+            what decryption costs: "aes-256-gcm", "aegis-128l" or
+            "chacha20-poly1305".
         weights: "f32" as in the model, or "int8": the weights of convolutions
             and fully connected layers in 8 bits with a scale per output
             channel, about a quarter of the size. Activations, biases and all
             arithmetic stay f32.
-        suite: The cipher suite that the file will be sealed with; it decides
-            what decryption costs: "aes-256-gcm", "aegis-128l" or
-            "chacha20-poly1305".
 
     Raises:
         BudgetExceededError: It does not fit; says what is needed and where.
@@ -299,60 +323,158 @@ def plan(
             supported, every one named.
         NotAModelError: Not ONNX, damaged or not valid.
         ModelError: `input_shapes` does not go with the model.
-        PlanError: Budget, page size, weights or suite make no sense.
+        PlanError: Budget, page size, suite or weights make no sense.
     """
-    from undercroft._import import import_model
-    from undercroft._import.graph import with_int8_weights
-    from undercroft._planner import cost, planned
+    from undercroft._planner import planned
 
     budget_bytes = parse_budget(budget)
-    decrypt = cost.DECRYPT_INSTRUCTIONS_PER_BYTE[suite_number(suite)]
-    smallest, largest = _spec.MIN_PAGE_BYTES, _spec.MAX_PAGE_BYTES
-    if not smallest <= page_bytes <= largest or page_bytes % smallest:
-        raise PlanError(
-            f"pages of {page_bytes} bytes are not possible",
-            hint=f"use a multiple of {smallest}, from {smallest} to {largest}",
-        )
+    check_options(page_bytes, suite)
+    graph = _imported(model, input_shapes, weights)
+    result = planned(graph, budget_bytes, page_bytes, suite_number(suite))
+    return plan_of(result, budget_bytes, suite)
+
+
+def _imported(
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None,
+    weights: WeightsFormat,
+) -> Graph:
+    from undercroft._import import import_model
+    from undercroft._import.graph import with_int8_weights
+
     if weights not in get_args(WeightsFormat):
         raise PlanError(
             f"weights cannot be stored as {weights!r}", hint="choose f32 or int8"
         )
     graph = import_model(model, input_shapes)
-    if weights == "int8":
-        graph = with_int8_weights(graph)
-    result = planned(graph, budget_bytes, page_bytes)
-    graph, program = result.graph, result.program
+    return with_int8_weights(graph) if weights == "int8" else graph
+
+
+def check_options(page_bytes: int | None, suite: str) -> None:
+    """Check what is no part of the budget.
+
+    Raises:
+        PlanError: The page size is not possible, or there is no such suite.
+    """
+    suite_number(suite)
+    smallest, largest = _spec.MIN_PAGE_BYTES, _spec.MAX_PAGE_BYTES
+    if page_bytes is not None and (
+        not smallest <= page_bytes <= largest or page_bytes % smallest
+    ):
+        raise PlanError(
+            f"pages of {page_bytes} bytes are not possible",
+            hint=f"use a multiple of {smallest}, from {smallest} to {largest}",
+        )
+
+
+def sweep(
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    budgets: Sequence[int | str | None] | None = None,
+    *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    page_bytes: int | None = None,
+    suite: str = DEFAULT_SUITE,
+    weights: WeightsFormat = "f32",
+) -> tuple[Plan, ...]:
+    """Plan a network for several budgets: what more secure memory buys.
+
+    Args:
+        model: An ONNX file, or a model in memory.
+        budgets: As for `plan`; without, from 2 MiB, or the least that works, to
+            the whole model.
+        input_shapes: As for `plan`.
+        page_bytes: As for `plan`.
+        suite: As for `plan`.
+        weights: As for `plan`.
+
+    Returns:
+        A plan for each budget that is possible, by ascending budget.
+
+    Raises:
+        UnsupportedModelError: As for `plan`.
+        NotAModelError: As for `plan`.
+        ModelError: As for `plan`.
+        PlanError: As for `plan`.
+    """
+    from undercroft._planner import planned
+
+    check_options(page_bytes, suite)
+    graph = _imported(model, input_shapes, weights)
+    number = suite_number(suite)
+
+    def made(budget: int | None) -> Plan:
+        return plan_of(planned(graph, budget, page_bytes, number), budget, suite)
+
+    whole = made(None)
+    wanted = (
+        _budgets(whole.arena_bytes)
+        if budgets is None
+        else [parse_budget(budget) for budget in budgets]
+    )
+    plans: dict[int, Plan] = {}
+    for budget in wanted:
+        if budget is None:
+            plans[_MAX_BUDGET_BYTES + 1] = whole
+            continue
+        try:
+            plans[budget] = made(budget)
+        except BudgetExceededError as error:
+            least = error.needed_bytes
+            if least < whole.arena_bytes and least not in plans and budgets is None:
+                plans[least] = made(least)
+    return tuple(plans[budget] for budget in sorted(plans))
+
+
+def _budgets(whole: int) -> list[int | None]:
+    """Return budgets from 2 MiB to the whole model, each about 1.4 times the last."""
+    found: list[int | None] = []
+    budget = 2 << 20
+    while budget < whole:
+        found.append(budget)
+        found.append(budget * 3 // 2)
+        budget *= 2
+    limited = [b for b in found if b is not None and b < whole]
+    return [*limited[:_MOST_SWEPT], None]
+
+
+def plan_of(result: Planned, budget_bytes: int | None, suite: str) -> Plan:
+    """Return what the planner found as what people look at."""
+    from undercroft._planner import cost, table
+
+    nodes = result.net.nodes
     ops = tuple(
         OperatorPlan(
-            name=operator.name,
-            kind=operator.code.name.lower(),
-            scheme=scheme_name(record.scheme),
-            output_shape=graph.tensors[operator.output].dims,
-            weights_format=_FORMAT_NAMES[record.weights_format]
-            if record.panel_count
-            else "",
-            weights_bytes=record.weights_bytes,
-            resident_bytes=record.resident_panels * record.panel_bytes,
-            decrypted_bytes=record.streamed_bytes,
-            live_bytes=live,
-            macs=cost.macs(graph, operator),
-            expected_instructions=cost.compute_instructions(graph, operator)
-            + round(record.streamed_bytes * decrypt),
+            name=nodes[row.position].operator.name,
+            kind=nodes[row.position].operator.code.name.lower(),
+            rows=row.rows,
+            bands=row.bands,
+            scheme=row.scheme,
+            output_shape=nodes[row.position].writes.dims,
+            weights_format=_format_name(nodes[row.position]),
+            weights_bytes=nodes[row.position].weights_bytes,
+            resident_bytes=row.resident_bytes,
+            decrypted_bytes=row.decrypted_bytes,
+            live_bytes=row.live_bytes,
+            macs=cost.macs(nodes[row.position]),
+            expected_instructions=row.instructions,
         )
-        for operator, record, live in zip(
-            graph.operators, program.ops, result.live_bytes, strict=True
-        )
+        for row in table.rows(result)
     )
     return Plan(
         budget_bytes=budget_bytes,
-        arena_bytes=program.arena_bytes,
-        page_bytes=page_bytes,
-        inputs=graph.input_infos,
-        outputs=graph.output_infos,
+        arena_bytes=result.program.arena_bytes,
+        page_bytes=result.program.page_bytes,
+        inputs=result.graph.input_infos,
+        outputs=result.graph.output_infos,
         ops=ops,
         suite=suite,
         _planned=result,
     )
+
+
+def _format_name(node: Node) -> str:
+    weights = node.operator.weights
+    return "" if weights is None else _FORMAT_NAMES[weights.format]
 
 
 def parse_budget(budget: int | str | None) -> int | None:
@@ -386,8 +508,3 @@ def parse_budget(budget: int | str | None) -> int | None:
             "12MiB, 512KiB or unlimited",
         )
     return int(size)
-
-
-def scheme_name(scheme: Scheme) -> str:
-    """Return a scheme's name in the literature: `sub-layer`."""
-    return scheme.name.lower().replace("_", "-")

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 
-SMALL_BUDGET = "224KiB"
+SMALL_BUDGET = "150KiB"
 """So little that most weights are streamed."""
 
 

@@ -218,7 +218,7 @@ def in_place_operands(
     op: OpRecord, index: int, tensors: tuple[TensorRecord, ...]
 ) -> list[int]:
     """Return the operands that an op may overwrite with its output."""
-    if not OPS[op.code].elementwise:
+    if op.code in SPILLS or not OPS[op.code].elementwise:
         return []
     out = tensors[op.output]
     found: list[int] = []

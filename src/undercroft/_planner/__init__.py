@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The planner: everything that the device then only checks and obeys.
 
-In this order: the order of execution and the lifetimes (`schedule`), the
-place of every tensor (`place`), and with the memory that is left over which
-weights stay decrypted and how large the window for the others is
-(`residency`). `planned` puts them together into a program.
+::
+
+    network   what the import found, as operators on boxes of tensors
+    order     the order of execution with the least memory at once
+    runs      which operators could run in bands, and what that needs
+    search    which of them do, for several limits on the activations
+    groups    those segments exactly: rows, buffers, held weights
+    steps     one step for each op record
+    lower     the place of every tensor, and the program
+    weights   which weights stay decrypted with the memory that is left
+
+`planned` puts them together and takes the cheapest of what fits.
 """
 
 from __future__ import annotations
@@ -13,119 +21,111 @@ from dataclasses import dataclass, replace
 
 from undercroft import _spec
 from undercroft._format import program_check
-from undercroft._format import weights as weights_rules
-from undercroft._format.ops import OPS, align
-from undercroft._format.program import (
-    OpRecord,
-    Program,
-    TensorRecord,
-    program_bytes,
-)
-from undercroft._import.graph import Graph, Operator
-from undercroft._planner.cost import shapes_of
-from undercroft._planner.place import Placement, place
-from undercroft._planner.residency import Panels, Residency, choose, smallest
-from undercroft._planner.schedule import (
-    BEFORE_ALL,
-    buffers,
-    lifetimes,
-    live_bytes,
-    scheduled,
-)
-from undercroft._spec import Scheme
+from undercroft._format.program import Program
+from undercroft._import.graph import Graph
+from undercroft._planner import assemble, cost
+from undercroft._planner.assemble import Assembled
+from undercroft._planner.lives import lifetimes
+from undercroft._planner.network import Network, dissolved, network
+from undercroft._planner.order import Ordered, ordered
+from undercroft._planner.runs import runs
+from undercroft._planner.search import least_peak, schedules
+from undercroft._planner.spill import spilled
+from undercroft._planner.split import with_small_panels
 from undercroft.errors import BudgetExceededError, UnsupportedModelError
 
 __all__ = ["Planned", "planned"]
 
 MOST_ARENA_BYTES = (1 << 32) - 1
+_PAGES = (65536, 32768, 16384)
+_SMALL_PAGES = (8192, 4096)
+# Smaller pages are tried for budgets of at most so many default pages.
+_SMALL_BUDGET_PAGES = 160
+_TRIED = 4
+# No panel of weights, which the window must hold, need take more than this part
+# of the budget; smaller ones than this are not worth dividing.
+_PANELS = 16
+_LEAST_PANEL_BYTES = 65536
+_MOST_SPILLS = 8
+_LEAST_SPILL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A graph in its order of execution, and the program that runs it.
+    """A network, its schedule, and the program that runs it.
 
     Attributes:
-        graph: Operators in the order of the program.
-        program: What the device executes.
-        live_bytes: Bytes of activations that live during each operator.
-        placement: How well the tensors were packed.
+        graph: What was imported.
+        ordered: The network in its order of execution.
+        assembled: Segments, places, resident weights and the program.
+        suite: The cipher suite that costs were reckoned with.
     """
 
     graph: Graph
-    program: Program
-    live_bytes: tuple[int, ...]
-    placement: Placement
+    ordered: Ordered
+    assembled: Assembled
+    suite: int
+
+    @property
+    def net(self) -> Network:
+        """The network in its order of execution."""
+        return self.ordered.net
+
+    @property
+    def least_cost(self) -> float:
+        """Expected instructions of whole operators with all weights resident."""
+        return assemble.least_cost(self.net)
+
+    @property
+    def program(self) -> Program:
+        """What the device executes."""
+        return self.assembled.program
 
 
-def planned(graph: Graph, budget_bytes: int | None, page_bytes: int) -> Planned:
+def planned(
+    graph: Graph,
+    budget_bytes: int | None,
+    page_bytes: int | None,
+    suite: int = _spec.SUITE_AES_256_GCM,
+) -> Planned:
     """Plan a network for a budget of secure memory.
 
     Args:
         graph: The network.
         budget_bytes: The most secure memory that may be used; None for as much
             as keeps all weights decrypted.
-        page_bytes: Plaintext bytes of a page.
+        page_bytes: Plaintext bytes of a page; None to let the planner choose.
+        suite: The cipher suite that the file will be sealed with.
 
     Raises:
         BudgetExceededError: It does not fit, whatever is done.
         UnsupportedModelError: It has more operators or tensors than a program
             can.
     """
-    _check_limits(graph, page_bytes)
-    graph = scheduled(graph)
-    parts = buffers(graph)
-    live = live_bytes(parts, len(graph.operators))
-    placement = place(parts, max(live))
-    scratch = max(_scratch(graph, operator) for operator in graph.operators)
-    pages = -(-program_bytes(len(graph.tensors), len(graph.operators)) // page_bytes)
-    fixed = (
-        _spec.ENGINE_CONTEXT_BYTES
-        + pages * page_bytes
-        + align(scratch)
-        + placement.size
-        + _spec.ARENA_SLACK_BYTES
-    )
-    weights = [
-        Panels(0, 0)
-        if operator.weights is None
-        else Panels(operator.weights.panel_bytes, operator.weights.panel_count)
-        for operator in graph.operators
-    ]
-    spare = None if budget_bytes is None else budget_bytes - fixed
-    residency = choose(weights, spare, page_bytes) if (spare or 0) >= 0 else None
-    least = fixed + smallest(weights, page_bytes)
-    if residency is None or least > MOST_ARENA_BYTES:
-        raise BudgetExceededError(
-            needed_bytes=least,
-            allowed_bytes=budget_bytes or MOST_ARENA_BYTES,
-            where=_where(graph, live, least - fixed),
-        )
-    offsets = [0] * len(graph.tensors)
-    for part, offset in zip(parts, placement.offsets, strict=True):
-        for tensor in part.tensors:
-            offsets[tensor] = offset
-    program = _program(
-        graph,
-        residency,
-        weights,
-        offsets=offsets,
-        scratch=scratch,
-        page_bytes=page_bytes,
-        pages=pages,
-    )
-    if program.arena_bytes > (budget_bytes or MOST_ARENA_BYTES):
-        # Only without a budget: with one, the residency was chosen to fit.
-        raise BudgetExceededError(
-            needed_bytes=program.arena_bytes,
-            allowed_bytes=MOST_ARENA_BYTES,
-            where="all weights of the network, kept decrypted",
-            hint=f"plan with a budget of at least {least} bytes",
-        )
-    program_check.check(program)
-    return Planned(graph, program, tuple(live), placement)
+    _check_limits(graph)
+    if budget_bytes is None:
+        result = prepared(graph)
+        found = _unlimited(result.net, page_bytes or _PAGES[0], suite)
+    else:
+        result, found = _limited(graph, budget_bytes, page_bytes, suite)
+    program_check.check(found.program)
+    return Planned(graph, result, found, suite)
 
 
-def _check_limits(graph: Graph, page_bytes: int) -> None:
+def prepared(graph: Graph, most_panel_bytes: int | None = None) -> Ordered:
+    """Return the network of a graph in its order of execution.
+
+    Args:
+        graph: What was imported.
+        most_panel_bytes: Operators with larger panels of weights are divided.
+    """
+    net = network(graph)
+    if most_panel_bytes is not None:
+        net = with_small_panels(net, most_panel_bytes)
+    return ordered(dissolved(ordered(net, solve=False).net))
+
+
+def _check_limits(graph: Graph) -> None:
     problems = []
     limits = (
         ("operators", len(graph.operators), _spec.MAX_OPS),
@@ -136,133 +136,141 @@ def _check_limits(graph: Graph, page_bytes: int) -> None:
     for what, count, most in limits:
         if count > most:
             problems.append(f"{count} {what}; at most {most} are supported")
-    size = program_bytes(len(graph.tensors), len(graph.operators))
-    if size > page_bytes * _spec.MAX_PROGRAM_PAGES:
-        problems.append(
-            f"{len(graph.operators)} operators need more than "
-            f"{_spec.MAX_PROGRAM_PAGES} pages of {page_bytes} bytes"
-        )
     if problems:
         raise UnsupportedModelError(problems)
 
 
-def _record(operator: Operator) -> OpRecord:
-    """Return the record of an operator, but for where its weights lie."""
-    first, second = (*operator.inputs, _spec.NO_TENSOR, _spec.NO_TENSOR)[:2]
-    attributes = operator.attributes
-    weights = operator.weights
-    return OpRecord(
-        code=operator.code,
-        input_a=first,
-        input_b=second,
-        output=operator.output,
-        flags=attributes.flags,
-        act_min=operator.clamp[0],
-        act_max=operator.clamp[1],
-        alpha=attributes.alpha,
-        beta=attributes.beta,
-        kernel=attributes.kernel,
-        stride=attributes.stride,
-        dilation=attributes.dilation,
-        pads=attributes.pads,
-        groups=attributes.groups,
-        permutation=attributes.permutation,
-        function=attributes.function,
-        panel_bytes=weights.panel_bytes if weights else 0,
-        panel_count=weights.panel_count if weights else 0,
-        weights_format=weights.format if weights else _spec.WEIGHTS_F32,
+def _limited(
+    graph: Graph, budget: int, page_bytes: int | None, suite: int
+) -> tuple[Ordered, Assembled]:
+    """Return the cheapest schedule that fits, with spills if nothing else does."""
+    for panel in (budget // _PANELS, 0):
+        result = prepared(graph, max(_LEAST_PANEL_BYTES, panel))
+        made = _cheapest(result.net, budget, page_bytes, suite)
+        if made is not None:
+            return result, made
+    # From here on nothing depends on the budget, so that the least which is
+    # found for one budget is found for that budget as well.
+    tight: Assembled | None = None
+    for _ in range(_MOST_SPILLS + 1):
+        found = _tightest(result.net, page_bytes, suite)
+        if found is None or (
+            tight is not None and found.program.arena_bytes >= tight.program.arena_bytes
+        ):
+            break
+        tight = found
+        if tight.program.arena_bytes <= budget:
+            made = _cheapest(result.net, budget, page_bytes, suite)
+            return result, tight if made is None else made
+        net = _with_spill(result.net, tight)
+        if net is None:
+            break
+        result = replace(result, net=net)
+    if tight is None:
+        raise _too_long(result.net)
+    raise BudgetExceededError(
+        needed_bytes=tight.program.arena_bytes,
+        allowed_bytes=budget,
+        where=assemble.where(tight.net, lifetimes(tight.net), tight),
     )
 
 
-def _scratch(graph: Graph, operator: Operator) -> int:
-    weights_format = operator.weights.format if operator.weights else _spec.WEIGHTS_F32
-    shapes = shapes_of(graph, operator)
-    return weights_rules.scratch_bytes(OPS[operator.code], shapes, weights_format)
+def _with_spill(net: Network, made: Assembled) -> Network | None:
+    """Return the network with one more tensor outside where memory is short."""
+    lives = lifetimes(net)
+    segment, _ = assemble.bottleneck(net, lives, made)
+    idle = sorted(
+        (
+            root
+            for root, life in enumerate(lives)
+            if life.first < segment.start
+            and life.last >= segment.stop
+            and net.size(root) >= _LEAST_SPILL_BYTES
+        ),
+        key=lambda root: (-net.size(root), root),
+    )
+    for root in idle:
+        found = spilled(net, root, segment.start, segment.stop)
+        if found is not None:
+            return found
+    return None
 
 
-def _scheme(panels: Panels, resident: int, step: int) -> Scheme:
-    if not panels.count:
-        return Scheme.NONE
-    if resident == panels.count:
-        return Scheme.RESIDENT
-    return Scheme.LAYER if step == panels.count - resident else Scheme.SUB_LAYER
-
-
-def _program(
-    graph: Graph,
-    residency: Residency,
-    weights: list[Panels],
-    *,
-    offsets: list[int],
-    scratch: int,
-    page_bytes: int,
-    pages: int,
-) -> Program:
-    resident_offset = _spec.ENGINE_CONTEXT_BYTES + pages * page_bytes
-    window_offset = resident_offset + align(residency.resident_bytes, page_bytes)
-    scratch_offset = window_offset + residency.window_bytes
-    tensors_offset = scratch_offset + align(scratch)
-    records = []
-    resident_at = stream_at = 0
-    for operator, panels, resident, step in zip(
-        graph.operators, weights, residency.resident, residency.steps, strict=True
-    ):
-        streamed = panels.count - resident
-        records.append(
-            replace(
-                _record(operator),
-                scheme=_scheme(panels, resident, step),
-                resident_panels=resident,
-                resident_offset=resident_at if resident else 0,
-                stream_offset=stream_at if streamed else 0,
-                step_panels=step,
-            )
+def _cheapest(
+    net: Network, budget: int, page_bytes: int | None, suite: int
+) -> Assembled | None:
+    lives = lifetimes(net)
+    decrypt = cost.decrypt_instructions(suite)
+    weights = sum(node.weights_bytes for node in net.nodes)
+    found = runs(net, lives, 0, budget)
+    best: Assembled | None = None
+    for page in _page_sizes(budget, page_bytes):
+        spare = budget - assemble.least_fixed_bytes(net, page)
+        if spare < least_peak(found):
+            continue
+        plans = sorted(
+            schedules(found, spare, weights, decrypt),
+            key=lambda plan: (plan.cost, plan.limit_bytes),
         )
-        resident_at += align(resident * panels.panel_bytes)
-        stream_at += streamed * panels.panel_bytes
-    lives = lifetimes(graph)
-    tensors = tuple(
-        TensorRecord(
-            dims=tensor.dims,
-            offset=tensors_offset + offset,
-            first_op=_spec.NO_OP if life.first == BEFORE_ALL else life.first,
-            last_op=life.last,
-            wire_layout=tensor.wire_layout,
+        fitting = 0
+        for plan in plans:
+            made = assemble.assembled(net, lives, plan, budget, page, suite)
+            if made is None:
+                continue
+            fitting += 1
+            if best is None or made.cost < best.cost:
+                best = made
+            if fitting == _TRIED:
+                break
+    return best
+
+
+def _unlimited(net: Network, page_bytes: int, suite: int) -> Assembled:
+    """Return the schedule of whole operators with all weights resident."""
+    whole = assemble.whole_schedule(net)
+    made = assemble.assembled(net, lifetimes(net), whole, None, page_bytes, suite)
+    if made is None:
+        raise _too_long(net)
+    if made.program.arena_bytes > MOST_ARENA_BYTES:
+        raise BudgetExceededError(
+            needed_bytes=made.program.arena_bytes,
+            allowed_bytes=MOST_ARENA_BYTES,
+            where="all weights of the network, kept decrypted",
+            hint="plan with a budget",
         )
-        for tensor, offset, life in zip(graph.tensors, offsets, lives, strict=True)
-    )
-    end = max(align(tensor.offset + tensor.size_bytes) for tensor in tensors)
-    return Program(
-        page_bytes=page_bytes,
-        arena_bytes=end + _spec.ARENA_SLACK_BYTES,
-        resident_offset=resident_offset,
-        resident_bytes=residency.resident_bytes,
-        window_offset=window_offset,
-        window_bytes=residency.window_bytes,
-        stream_bytes=residency.stream_bytes,
-        scratch_offset=scratch_offset,
-        scratch_bytes=scratch,
-        inputs=graph.inputs,
-        outputs=graph.outputs,
-        tensors=tensors,
-        ops=tuple(records),
-    )
+    return made
 
 
-def _where(graph: Graph, live: list[int], weights_bytes: int) -> str:
-    peak = max(range(len(live)), key=live.__getitem__)
-    operator = graph.operators[peak]
-    shown = sorted(
-        {*operator.inputs, operator.output},
-        key=lambda tensor: -graph.tensors[tensor].size_bytes,
-    )
-    tensors = ", ".join(
-        f"{graph.tensors[t].name} {'x'.join(map(str, graph.tensors[t].dims))} "
-        f"({graph.tensors[t].size_bytes} bytes)"
-        for t in shown
-    )
-    return (
-        f"operator {operator.name!r} ({operator.code.name}): {live[peak]} bytes of "
-        f"activations live at once, among them {tensors}; weights take at least "
-        f"{weights_bytes} bytes beside them"
+def _page_sizes(budget: int, page_bytes: int | None) -> tuple[int, ...]:
+    if page_bytes is not None:
+        return (page_bytes,)
+    if budget > _SMALL_BUDGET_PAGES * _PAGES[0]:
+        return _PAGES[:1]
+    return _PAGES
+
+
+def _tightest(net: Network, page_bytes: int | None, suite: int) -> Assembled | None:
+    """Return the schedule with the smallest arena."""
+    lives = lifetimes(net)
+    found = runs(net, lives, 0, 1 << 62)
+    least = least_peak(found)
+    limits = [least, *(least * (32 + i) // 32 for i in (1, 2, 4, 8))]
+    pages = (page_bytes,) if page_bytes else (*_PAGES[1:], *_SMALL_PAGES)
+    best: Assembled | None = None
+    for page in pages:
+        for plan in schedules(found, None, 0, 0.0, limits):
+            made = assemble.assembled(net, lives, plan, 0, page, suite, tight=True)
+            if made is not None and (
+                best is None or made.program.arena_bytes < best.program.arena_bytes
+            ):
+                best = made
+    return best
+
+
+def _too_long(net: Network) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        [
+            f"{len(net.nodes)} operators need more than {_spec.MAX_PROGRAM_PAGES} "
+            f"pages of program, or more than {_spec.MAX_OPS} records"
+        ]
     )

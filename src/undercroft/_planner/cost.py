@@ -8,20 +8,24 @@ measures the real thing.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from undercroft import _spec
 from undercroft._format.ops import OPS, Shapes
-from undercroft._import.graph import Graph, Operator
+from undercroft._planner.network import Network, Node
+from undercroft._spec import Op
 
 __all__ = [
     "DECRYPT_INSTRUCTIONS_PER_BYTE",
     "MOVE_INSTRUCTIONS_PER_BYTE",
+    "PAGE_INSTRUCTIONS",
+    "RECORD_INSTRUCTIONS",
     "SWITCH_INSTRUCTIONS",
     "UNPACK_INSTRUCTIONS_PER_WEIGHT",
     "compute_instructions",
+    "decrypt_instructions",
     "macs",
-    "shapes_of",
     "switches",
 ]
 
@@ -35,6 +39,8 @@ DECRYPT_INSTRUCTIONS_PER_BYTE: Final = {
 }
 # A copy loop of 32 bytes with paired 16-byte loads and stores.
 MOVE_INSTRUCTIONS_PER_BYTE: Final = 0.15
+# Nonce, key schedule and tag of a page, and looking where it goes.
+PAGE_INSTRUCTIONS: Final = 2_000
 # One empty call into a Trusted Application of OP-TEE 4.5, counted on the
 # emulated board: 59,800.
 SWITCH_INSTRUCTIONS: Final = 60_000
@@ -42,40 +48,63 @@ SWITCH_INSTRUCTIONS: Final = 60_000
 # the weight lies. Counted in user-mode emulation: 1.06, and 1.1 to 1.2 with
 # what it costs to compute in parts.
 UNPACK_INSTRUCTIONS_PER_WEIGHT: Final = 1.15
+# Decoding an op record and its tensors and entering the kernel.
+RECORD_INSTRUCTIONS: Final = 1_500
 # One push carries this many bytes of pages: what fits into the shared memory
 # that the stock OP-TEE takes beside a 12 MiB Trusted Application.
 PUSH_BYTES: Final = 2 << 20
 
 
-def shapes_of(graph: Graph, operator: Operator) -> Shapes:
-    """Return an operator as its rules (`undercroft._format.ops`) see it."""
-    a, b = (*(graph.tensors[i].dims for i in operator.inputs), None, None)[:2]
-    return Shapes(
-        op=operator.attributes,
-        a=a,
-        b=b,
-        out=graph.tensors[operator.output].dims,
-        panel_bytes=operator.weights.panel_bytes if operator.weights else 0,
+def _shapes(node: Node) -> Shapes:
+    """Return a node as the rules of its operator see it."""
+    a, b = (*(read.dims for read in node.reads), None, None)[:2]
+    return Shapes(op=node.operator.attributes, a=a, b=b, out=node.writes.dims)
+
+
+def macs(node: Node) -> int:
+    """Return the multiply-accumulates of an operator, 0 where it has none."""
+    code = node.operator.code
+    return OPS[code].macs(_shapes(node)) if code in OPS else 0
+
+
+def unpack_instructions(node: Node) -> float:
+    """Return what it costs to make f32 of an operator's weights, once."""
+    weights = node.operator.weights
+    if weights is None or weights.format == _spec.WEIGHTS_F32:
+        return 0.0
+    return weights.size_bytes * UNPACK_INSTRUCTIONS_PER_WEIGHT
+
+
+def compute_instructions(node: Node, share: float = 1.0, bands: int = 1) -> int:
+    """Return the expected instructions of an operator, without decryption.
+
+    Args:
+        node: The operator.
+        share: The part of its result that is computed; more than 1 where some
+            of it is computed again.
+        bands: In how many bands.
+    """
+    code = node.operator.code
+    if code not in OPS:
+        return 0
+    if code is Op.CLAMP and node.added:
+        size = 4 * math.prod(node.writes.dims)
+        return round(share * size * MOVE_INSTRUCTIONS_PER_BYTE)
+    return round(
+        share * OPS[code].instructions(_shapes(node))
+        + bands * unpack_instructions(node)
     )
 
 
-def macs(graph: Graph, operator: Operator) -> int:
-    """Return the multiply-accumulates of an operator, 0 where it has none."""
-    return OPS[operator.code].macs(shapes_of(graph, operator))
+def decrypt_instructions(suite: int) -> float:
+    """Return what a streamed byte costs: decrypted, and copied out before."""
+    return DECRYPT_INSTRUCTIONS_PER_BYTE[suite] + MOVE_INSTRUCTIONS_PER_BYTE
 
 
-def compute_instructions(graph: Graph, operator: Operator) -> int:
-    """Return the expected instructions of an operator, without decryption."""
-    count = OPS[operator.code].instructions(shapes_of(graph, operator))
-    weights = operator.weights
-    if weights is not None and weights.format != _spec.WEIGHTS_F32:
-        count += weights.size_bytes * UNPACK_INSTRUCTIONS_PER_WEIGHT
-    return round(count)
-
-
-def switches(graph: Graph, streamed_bytes: int) -> int:
+def switches(net: Network, streamed_bytes: int, spilled_bytes: int = 0) -> int:
     """Return the expected calls into the secure world for an inference."""
     calls = 1
-    for tensor in (*graph.inputs, *graph.outputs):
-        calls += -(-graph.tensors[tensor].size_bytes // PUSH_BYTES)
-    return calls + -(-streamed_bytes // PUSH_BYTES)
+    for root in (*net.inputs, *net.outputs):
+        calls += -(-net.roots[root].size_bytes // PUSH_BYTES)
+    calls += -(-streamed_bytes // PUSH_BYTES)
+    return calls + 2 * -(-spilled_bytes // PUSH_BYTES)

@@ -1,20 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where each buffer lies: packing of intervals in time into one stretch of bytes."""
+"""Where each buffer lies: packing into one stretch of bytes.
+
+Greedy best fit over several orders first; where that misses the lower bound, a
+constraint solver with a limit that counts work and not time, so that the same
+buffers always get the same places.
+"""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from undercroft._planner.schedule import Buffer
+from undercroft._planner.lives import Lifetime
+from undercroft._spec import ARENA_ALIGN_BYTES
 
-__all__ = ["Placement", "place"]
+__all__ = ["Buffer", "Placement", "place", "place_masks"]
 
-# How much work the search for a better order may be: comparisons of buffers.
-_SEARCH_COMPARISONS: Final = 3_000_000
-_MOST_TRIES: Final = 400
+_MOST_SOLVED: Final = 120
+_DETERMINISTIC_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Bytes that something needs for a while.
+
+    Attributes:
+        size: Bytes, a multiple of the arena's alignment.
+        lifetime: The first and last step that need it.
+    """
+
+    size: int
+    lifetime: Lifetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,60 +49,93 @@ class Placement:
     lower_bound: int
 
 
-def place(buffers: Sequence[Buffer], lower_bound: int) -> Placement:
-    """Pack the buffers so that those which live at once do not overlap.
-
-    Greedy best fit over several orders of the buffers; when none of them meets
-    the lower bound, a search over swapped orders, with a fixed seed.
+def place(buffers: Sequence[Buffer], *, solve: bool = True) -> Placement:
+    """Pack buffers so that those which live at once do not overlap.
 
     Args:
-        buffers: What to place.
-        lower_bound: The most bytes that live at once.
+        buffers: What to place; lifetimes may begin at -1.
+        solve: Whether to use the solver where the greedy packing leaves a gap.
     """
-    indices = range(len(buffers))
-    conflicts = [
-        [
-            other
-            for other in indices
-            if other != index and buffers[index].lifetime.meets(buffers[other].lifetime)
-        ]
-        for index in indices
+    # A lifetime as a set of steps, one bit a step.
+    masks = [
+        (1 << (part.lifetime.last + 2)) - (1 << (part.lifetime.first + 1))
+        for part in buffers
     ]
+    return place_masks([part.size for part in buffers], masks, solve=solve)
 
-    def length(index: int) -> int:
-        return buffers[index].lifetime.last - buffers[index].lifetime.first + 1
 
+def place_masks(
+    sizes: Sequence[int], masks: Sequence[int], *, solve: bool = True
+) -> Placement:
+    """Pack buffers that each live during a set of steps.
+
+    Args:
+        sizes: Bytes of each buffer.
+        masks: The steps during which it lives, as a set of bits.
+        solve: Whether to use the solver where the greedy packing leaves a gap.
+    """
+    if not sizes:
+        return Placement((), 0, 0)
+    bound = _bound(sizes, masks)
+    indices = range(len(sizes))
+    conflicts = [
+        [other for other in indices if other != one and masks[one] & masks[other]]
+        for one in indices
+    ]
+    lengths = [mask.bit_count() for mask in masks]
+    crowd = [sizes[i] + sum(sizes[o] for o in conflicts[i]) for i in indices]
     keys: tuple[Callable[[int], tuple[int, ...]], ...] = (
-        lambda i: (-buffers[i].size, buffers[i].lifetime.first, i),
-        lambda i: (-buffers[i].size * length(i), i),
-        lambda i: (-sum(buffers[o].size for o in conflicts[i]) - buffers[i].size, i),
-        lambda i: (-length(i), -buffers[i].size, i),
-        lambda i: (buffers[i].lifetime.first, -buffers[i].size, i),
-        lambda i: (-buffers[i].lifetime.last, -buffers[i].size, i),
+        lambda i: (-sizes[i], i),
+        lambda i: (-sizes[i] * lengths[i], i),
+        lambda i: (-lengths[i], -sizes[i], i),
+        lambda i: (-crowd[i], i),
+        lambda i: (masks[i] & -masks[i], -sizes[i], i),
+        lambda i: (-masks[i], -sizes[i], i),
     )
-    best_order = list(indices)
-    best = _packed(buffers, conflicts, best_order)
+    best = _packed(sizes, conflicts, list(indices))
     for key in keys:
-        if best[0] == lower_bound:
+        if best[0] == bound:
             break
-        order = sorted(indices, key=key)
-        found = _packed(buffers, conflicts, order)
+        found = _packed(sizes, conflicts, sorted(indices, key=key))
         if found[0] < best[0]:
-            best, best_order = found, order
-    if best[0] > lower_bound:
-        best = _searched(buffers, conflicts, best_order, best, lower_bound)
-    return Placement(tuple(best[1]), best[0], lower_bound)
+            best = found
+    if best[0] > bound and solve and len(sizes) <= _MOST_SOLVED:
+        best = _solved(sizes, conflicts, best, bound)
+    return Placement(tuple(best[1]), best[0], bound)
+
+
+def _bound(sizes: Sequence[int], masks: Sequence[int]) -> int:
+    """Return the most bytes that live during one step."""
+    change: dict[int, int] = {}
+    for size, mask in zip(sizes, masks, strict=True):
+        position = 0
+        rest = mask
+        while rest:
+            # Each run of ones is one stretch of time.
+            start = (rest & -rest).bit_length() - 1
+            rest >>= start
+            length = (~rest & (rest + 1)).bit_length() - 1
+            rest >>= length
+            position += start
+            change[position] = change.get(position, 0) + size
+            change[position + length] = change.get(position + length, 0) - size
+            position += length
+    most = total = 0
+    for position in sorted(change):
+        total += change[position]
+        most = max(most, total)
+    return most
 
 
 def _packed(
-    buffers: Sequence[Buffer], conflicts: list[list[int]], order: list[int]
+    sizes: Sequence[int], conflicts: list[list[int]], order: list[int]
 ) -> tuple[int, list[int]]:
-    offsets = [-1] * len(buffers)
+    offsets = [-1] * len(sizes)
     end = 0
     for index in order:
-        size = buffers[index].size
+        size = sizes[index]
         taken = sorted(
-            (offsets[other], offsets[other] + buffers[other].size)
+            (offsets[other], offsets[other] + sizes[other])
             for other in conflicts[index]
             if offsets[other] >= 0
         )
@@ -102,26 +152,43 @@ def _packed(
     return end, offsets
 
 
-def _searched(
-    buffers: Sequence[Buffer],
+def _solved(
+    sizes: Sequence[int],
     conflicts: list[list[int]],
-    order: list[int],
     best: tuple[int, list[int]],
-    lower_bound: int,
+    bound: int,
 ) -> tuple[int, list[int]]:
-    count = len(order)
-    work = count + sum(map(len, conflicts))
-    tries = min(_MOST_TRIES, _SEARCH_COMPARISONS // work)
-    # Not a secret: the same model must always give the same plan.
-    chance = random.Random(0)  # noqa: S311
-    for _ in range(tries if count > 1 else 0):
-        changed = order.copy()
-        for _ in range(chance.randint(1, 3)):
-            moved = changed.pop(chance.randrange(count))
-            changed.insert(chance.randrange(count), moved)
-        found = _packed(buffers, conflicts, changed)
-        if found[0] <= best[0]:
-            best, order = found, changed
-        if best[0] == lower_bound:
-            break
-    return best
+    from ortools.sat.python import cp_model
+
+    unit = ARENA_ALIGN_BYTES
+    model = cp_model.CpModel()
+    limit = model.new_int_var(bound // unit, best[0] // unit, "limit")
+    at = []
+    for size in sizes:
+        offset = model.new_int_var(0, (best[0] - size) // unit, "")
+        model.add(offset + size // unit <= limit)
+        at.append(offset)
+    for one, others in enumerate(conflicts):
+        for other in others:
+            if one < other:
+                below = model.new_bool_var("")
+                model.add(at[one] + sizes[one] // unit <= at[other]).only_enforce_if(
+                    below
+                )
+                model.add(at[other] + sizes[other] // unit <= at[one]).only_enforce_if(
+                    below.negated()
+                )
+    model.minimize(limit)
+    for variable, start in zip(at, best[1], strict=True):
+        model.add_hint(variable, start // unit)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = 0
+    solver.parameters.max_deterministic_time = _DETERMINISTIC_SECONDS
+    status = solver.solve(model)
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return best
+    found = int(solver.value(limit)) * unit
+    if found >= best[0]:
+        return best
+    return found, [int(solver.value(offset)) * unit for offset in at]

@@ -6,15 +6,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
     from undercroft.plan import OperatorPlan, Plan
 
-__all__ = ["rich_table", "size", "summary", "text"]
+__all__ = [
+    "COLUMNS",
+    "curve_text",
+    "rich_table",
+    "row",
+    "scheme",
+    "size",
+    "summary",
+    "text",
+]
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     ("operator", False),
     ("kind", False),
     ("output", False),
@@ -47,32 +56,82 @@ def summary(plan: Plan) -> list[str]:
     gap = (plan.activations_bytes - bound) / bound
     resident = sum(op.resident_bytes for op in plan.ops)
     schemes = ", ".join(f"{count} {name}" for name, count in plan.schemes.items())
-    return [
+    spilled = plan.spilled_bytes
+    lines = [
         f"secure memory   {size(plan.arena_bytes)} of {budget}",
         f"activations     {size(plan.activations_bytes)} "
         f"({gap:.1%} above the lower bound)",
         f"weights         {size(plan.weights_bytes)}, {size(resident)} of them "
-        f"kept decrypted; {schemes or 'none'}",
+        f"kept decrypted",
+        f"schemes         {schemes or 'none'}",
         f"each inference  {size(plan.decrypted_bytes)} decrypted in "
-        f"{plan.streamed_pages} pages, about {plan.world_switches} world switches, "
+        f"{plan.streamed_pages} pages of {size(plan.page_bytes)}, about "
+        f"{plan.world_switches} world switches, "
         f"{sum(op.macs for op in plan.ops) / 1e6:.1f} M MACs, about "
-        f"{plan.expected_instructions / 1e6:.1f} M instructions",
+        f"{plan.expected_instructions / 1e6:.1f} M instructions "
+        f"({plan.expected_overhead:.2f} x with all weights resident)",
     ]
+    if spilled:
+        lines.append(
+            f"spilled         {size(spilled)} of activations leave encrypted and return"
+        )
+    return lines
+
+
+def scheme(op: OperatorPlan) -> str:
+    """Return how an operator runs: `fused x19, held`, `sub-layer`."""
+    parts = []
+    if op.rows != "whole":
+        parts.append(op.rows + (f" x{op.bands}" if op.bands > 1 else ""))
+    if op.scheme != "none" or not parts:
+        parts.append(op.scheme)
+    return ", ".join(parts)
 
 
 def text(plan: Plan) -> str:
     """Return a plan as plain text."""
-    rows = [tuple(name for name, _ in _COLUMNS), *map(_row, plan.ops)]
+    rows = [tuple(name for name, _ in COLUMNS), *map(row, plan.ops)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for row in rows:
+    for line in rows:
         cells = [
             cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, (_, right) in zip(row, widths, _COLUMNS, strict=True)
+            for cell, width, (_, right) in zip(line, widths, COLUMNS, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join([*lines, "", *summary(plan)])
+
+
+def curve_text(plans: Sequence[Plan]) -> str:
+    """Return the curve of cost against budget as plain text."""
+    head = ("budget", "arena", "activations", "resident", "decrypted", "instructions")
+    rows = [(*head, "overhead", "schemes")]
+    for plan in plans:
+        schemes = ", ".join(f"{count} {name}" for name, count in plan.schemes.items())
+        budget = plan.budget_bytes
+        rows.append(
+            (
+                "unlimited" if budget is None else size(budget),
+                size(plan.arena_bytes),
+                size(plan.activations_bytes),
+                size(plan.resident_bytes),
+                size(plan.decrypted_bytes),
+                f"{plan.expected_instructions / 1e6:.1f} M",
+                f"{plan.expected_overhead:.3f} x",
+                schemes,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index == len(head) + 1 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in rows
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines)
 
 
 def rich_table(plan: Plan) -> RenderableType:
@@ -92,37 +151,38 @@ class _RichPlan:
         from rich.table import Table
         from rich.text import Text
 
-        rows = [_row(op) for op in self._plan.ops]
-        shown = list(range(len(_COLUMNS)))
+        rows = [row(op) for op in self._plan.ops]
+        shown = list(range(len(COLUMNS)))
         for name in ("", *_DROPPED_FIRST):
-            shown = [index for index in shown if _COLUMNS[index][0] != name]
+            shown = [index for index in shown if COLUMNS[index][0] != name]
             width = 1 + sum(
-                3 + max(len(_COLUMNS[i][0]), *(len(row[i]) for row in rows))
+                3 + max(len(COLUMNS[i][0]), *(len(line[i]) for line in rows))
                 for i in shown
             )
             if width <= options.max_width:
                 break
         table = Table(header_style="bold")
         for index in shown:
-            name, right = _COLUMNS[index]
+            name, right = COLUMNS[index]
             table.add_column(
                 name,
                 justify="right" if right else "left",
                 no_wrap=name != "operator",
                 overflow="fold",
             )
-        for row in rows:
-            table.add_row(*(Text(row[index]) for index in shown))
+        for line in rows:
+            table.add_row(*(Text(line[index]) for index in shown))
         yield table
         yield Text("\n".join(summary(self._plan)))
 
 
-def _row(op: OperatorPlan) -> tuple[str, ...]:
+def row(op: OperatorPlan) -> tuple[str, ...]:
+    """Return an operator as a row of the table."""
     return (
         op.name,
         op.kind,
         "x".join(map(str, op.output_shape)),
-        op.scheme,
+        scheme(op),
         size(op.weights_bytes) if op.weights_bytes else "",
         size(op.resident_bytes) if op.resident_bytes else "",
         size(op.decrypted_bytes) if op.decrypted_bytes else "",

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undercroft._format.ops import align
-from undercroft._planner.residency import Panels, Residency, choose, smallest
+from undercroft._planner.weights import Panels, Residency, choose, smallest
 
 PAGE = 4096
 
@@ -91,3 +91,18 @@ def test_a_giant_panel_is_kept_rather_than_given_a_window() -> None:
     assert found is not None
     assert found.resident[0] == 1
     assert found.window_bytes < 10 * PAGE
+
+
+def test_repeated_weights_stay_first() -> None:
+    weights = [Panels(1024, 40), Panels(1024, 40, repeats=7)]
+    found = choose(weights, 40 * 1024 + 4 * PAGE, PAGE)
+    assert found is not None
+    assert found.resident[1] == 40
+    assert found.resident[0] < 10
+
+
+def test_held_weights_are_resident_wholly_or_not_at_all() -> None:
+    weights = [Panels(1024, 40)]
+    found = choose(weights, 20 * 1024, PAGE, whole=frozenset({0}))
+    assert found is not None
+    assert found.resident == (0,)

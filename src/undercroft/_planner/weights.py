@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which weights stay decrypted, and how large the window for the others is.
 
-All bytes cost the same to decrypt, so the memory that is left over holds as
-many whole panels as fit. Operators with panels so large that they would widen
-the window may be worth keeping first: every such choice is tried.
+A byte that stays decrypted saves as many decryptions as the schedule has of it:
+one for most, one a band for weights that are repeated in the stream. The memory
+that is left over holds as many whole panels as fit, the most repeated first.
+Operators with panels so large that they would widen the window may be worth
+keeping first: every such choice is tried.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ _MOST_PARTIAL: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Panels:
-    """The panels of one operator: their size and how many there are."""
+    """The panels of one operator: their size, how many, how often streamed."""
 
     panel_bytes: int
     count: int
+    repeats: int = 1
 
     @property
     def size(self) -> int:
@@ -46,7 +49,7 @@ class Residency:
         resident: Resident panels of each operator, from its first on.
         steps: Streamed panels of each operator that are in the window at once.
         resident_bytes: The blob before padding.
-        stream_bytes: The stream before padding.
+        stream_bytes: The stream before padding, repetitions included.
         window_bytes: The window; 0 when nothing is streamed.
     """
 
@@ -58,7 +61,10 @@ class Residency:
 
 
 def choose(
-    weights: Sequence[Panels], spare_bytes: int | None, page_bytes: int
+    weights: Sequence[Panels],
+    spare_bytes: int | None,
+    page_bytes: int,
+    whole: frozenset[int] = frozenset(),
 ) -> Residency | None:
     """Divide the spare memory between resident weights and the window.
 
@@ -67,30 +73,33 @@ def choose(
             those without weights.
         spare_bytes: Memory that nothing else needs; None for any amount.
         page_bytes: Bytes of a page; the resident region is whole pages.
+        whole: Operators that are resident wholly or not at all.
 
     Returns:
         None when the spare memory is too small for any choice.
     """
     everything = [op.count for op in weights]
-    whole = _pages(_blob_bytes(weights, everything), page_bytes)
-    if spare_bytes is None or whole <= spare_bytes:
+    all_bytes = _pages(_blob_bytes(weights, everything), page_bytes)
+    if spare_bytes is None or all_bytes <= spare_bytes:
         return _residency(weights, everything, 0, page_bytes)
     best: Residency | None = None
     for largest in sorted({op.panel_bytes for op in weights if op.count}):
         kept = [op.count if op.panel_bytes > largest else 0 for op in weights]
         held = _pages(_blob_bytes(weights, kept), page_bytes)
         least = _least_window(largest, page_bytes)
+        if held + least > spare_bytes:
+            continue
         # No step is longer than the longest streamed operator.
         longest = max(op.size for op in weights if 0 < op.panel_bytes <= largest)
         window = min(
             max(PREFERRED_WINDOW_PAGES * page_bytes, least),
             max(align(longest + page_bytes + 64), least),
             _aligned_down(spare_bytes - held),
+            # Longer steps save less than resident weights do.
+            max(least, spare_bytes // 4),
         )
-        if window < least:
-            continue
         capacity = (spare_bytes - window) // page_bytes * page_bytes
-        _fill(weights, kept, capacity)
+        _fill(weights, kept, capacity, whole)
         # What is left is less than a page: it makes the steps longer.
         held = _pages(_blob_bytes(weights, kept), page_bytes)
         window = min(
@@ -121,7 +130,7 @@ def _cost(
 ) -> tuple[int, int]:
     """Return pages to decrypt and, where those are equal, steps to compute."""
     steps = sum(
-        -(-(op.count - kept) // step)
+        op.repeats * -(-(op.count - kept) // step)
         for op, kept, step in zip(weights, found.resident, found.steps, strict=True)
         if step
     )
@@ -149,20 +158,31 @@ def _blob_bytes(weights: Sequence[Panels], resident: Sequence[int]) -> int:
     )
 
 
-def _fill(weights: Sequence[Panels], resident: list[int], capacity: int) -> None:
+def _fill(
+    weights: Sequence[Panels],
+    resident: list[int],
+    capacity: int,
+    whole: frozenset[int],
+) -> None:
     """Add panels to `resident` until no more fit into the capacity."""
     left = capacity - _blob_bytes(weights, resident)
-    # Early operators first: they have many positions for each weight, where
-    # computing in fewer steps saves most.
-    for index, op in enumerate(weights):
+    # The most repeated first, then early ones: they have many positions for each
+    # weight, where computing in fewer steps saves most.
+    order = sorted(range(len(weights)), key=lambda i: (-weights[i].repeats, i))
+    for index in order:
+        op = weights[index]
         if resident[index] < op.count and align(op.size) <= left:
             resident[index] = op.count
             left -= align(op.size)
+        elif op.repeats > 1 and not resident[index] and index not in whole:
+            # Any part of it is worth more than what comes after it.
+            resident[index] = left // op.panel_bytes
+            left = _aligned_down(left - resident[index] * op.panel_bytes)
     for _ in range(_MOST_PARTIAL):
         fits = [
             (left // op.panel_bytes * op.panel_bytes, -index)
             for index, op in enumerate(weights)
-            if resident[index] == 0 and op.count
+            if resident[index] == 0 and op.count and index not in whole
         ]
         most, index = max(fits, default=(0, 0))
         if most == 0:
@@ -174,7 +194,7 @@ def _fill(weights: Sequence[Panels], resident: list[int], capacity: int) -> None
 def _residency(
     weights: Sequence[Panels], resident: Sequence[int], window: int, page_bytes: int
 ) -> Residency:
-    steps = []
+    steps: list[int] = []
     stream = 0
     largest_step = 0
     for op, kept in zip(weights, resident, strict=True):
@@ -184,7 +204,7 @@ def _residency(
             step = min(streamed, (window - page_bytes - 64) // op.panel_bytes)
             largest_step = max(largest_step, step * op.panel_bytes)
         steps.append(step)
-        stream += streamed * op.panel_bytes
+        stream += op.repeats * streamed * op.panel_bytes
     if stream:
         window = max(
             _spec.WINDOW_MIN_PAGES * page_bytes, align(largest_step + page_bytes + 64)

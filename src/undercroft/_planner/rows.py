@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows of its operands an operator needs for which rows of its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from undercroft._format.ops import OPS
+from undercroft._planner.network import Network, Node
+from undercroft._spec import Op
+
+__all__ = ["Window", "bandable", "input_rows", "window"]
+
+CONVOLUTIONS: Final = frozenset({Op.CONV_2D, Op.DEPTHWISE_CONV_2D})
+POOLS: Final = frozenset({Op.MAX_POOL_2D, Op.AVERAGE_POOL_2D})
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows of an operand: row r of the result needs `reach` rows from r * stride - pad.
+
+    Attributes:
+        reach: Rows from the first to the last that one row of the result needs.
+        stride: Rows further for each row of the result.
+        pad: Rows of padding on top.
+        size: Rows of the operand.
+    """
+
+    reach: int
+    stride: int
+    pad: int
+    size: int
+
+    def first(self, row: int) -> int:
+        """Return the first row needed for this row of the result."""
+        return min(max(0, row * self.stride - self.pad), self.size - 1)
+
+    def end(self, row: int) -> int:
+        """Return the end of the rows needed for rows up to `row`, exclusive."""
+        if row <= 0:
+            return 0
+        return max(1, min(self.size, (row - 1) * self.stride - self.pad + self.reach))
+
+    def pads(self, first: int, last: int) -> tuple[int, int]:
+        """Return rows of padding above and below for rows `first` to `last`."""
+        top = self.first(first) - (first * self.stride - self.pad)
+        below = (last - 1) * self.stride - self.pad + self.reach - self.end(last)
+        return max(0, top), max(0, below)
+
+
+def window(node: Node, operand: int) -> Window | None:
+    """Return how an operand's rows are needed.
+
+    Returns:
+        None when all of it is needed for any row: it is broadcast over rows.
+    """
+    read = node.reads[operand]
+    op, attributes = node.operator, node.operator.attributes
+    if op.code in CONVOLUTIONS | POOLS:
+        dilation = attributes.dilation[0] if op.code in CONVOLUTIONS else 1
+        reach = dilation * (attributes.kernel[0] - 1) + 1
+        return Window(reach, attributes.stride[0], attributes.pads[0], read.dims[1])
+    if read.dims[1] != node.writes.dims[1]:
+        return None
+    return Window(1, 1, 0, read.dims[1])
+
+
+def bandable(net: Network, node: Node) -> bool:
+    """Whether an operator can compute some rows of its result at a time."""
+    writes = node.writes
+    rows, columns = net.roots[writes.root].dims[1:3]
+    if net.roots[writes.root].dims[0] != 1 or rows < 2:
+        return False
+    if writes.dims[1:3] != (rows, columns):
+        return False
+    code, attributes = node.operator.code, node.operator.attributes
+    if code in CONVOLUTIONS | POOLS:
+        reach = attributes.dilation[0] * (attributes.kernel[0] - 1) + 1
+        if code in POOLS:
+            reach = attributes.kernel[0]
+        # A window that lies wholly in padding has no rows to name.
+        return max(attributes.pads[0], attributes.pads[2]) < reach
+    if code is Op.CLAMP:
+        return node.reads[0].dims == writes.dims
+    return code is Op.FULLY_CONNECTED or (code in OPS and OPS[code].elementwise)
+
+
+def input_rows(node: Node, operand: int, first: int, last: int) -> tuple[int, int]:
+    """Return the rows of an operand for rows `first` to `last` of the result."""
+    rows = window(node, operand)
+    if rows is None:
+        return 0, node.reads[operand].dims[1]
+    return rows.first(first), rows.end(last)
