@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from helpers.onnx_nets import case
 from undercroft._bench import run as bench_run
-from undercroft._bench.report import Report, Row
+from undercroft._bench.report import Failure, Report, Row
 from undercroft._cli.bench import command
 
 
@@ -21,7 +21,7 @@ def measured(monkeypatch):
     """Replace the measurement; return what it was asked for."""
     asked: list[tuple[list[str], list[int]]] = []
 
-    def measure(subjects, budgets, *, weights, progress):
+    def measure(subjects, budgets, *, weights, again, progress, on_row):
         assert weights == "f32"
         progress("measuring")
         asked.append(([subject.name for subject in subjects], list(budgets)))
@@ -35,7 +35,12 @@ def measured(monkeypatch):
             for subject in subjects
             for budget in budgets
         ]
-        return Report(environment={"qemu": "7.2"}, rows=tuple(rows))
+        report = Report(environment={"qemu": "7.2"}, rows=tuple(rows))
+        if again:
+            lost = Failure("small", 1 << 20, "BudgetExceeded", "it does not fit")
+            report = dataclasses.replace(report, failures=(lost,))
+        on_row(report, (rows + list(report.failures))[-1])
+        return report
 
     monkeypatch.setattr(bench_run, "measure", measure)
     return asked
@@ -85,3 +90,12 @@ def test_help_has_an_example():
     result = CliRunner().invoke(command, ["--help"])
     assert result.exit_code == 0
     assert "undercroft bench --budget 12MiB" in result.stdout
+
+
+def test_what_could_not_be_measured_is_an_error_and_recorded(measured, model, tmp_path):
+    path = tmp_path / "result.json"
+    words = ["--model", str(model), "--budget", "1MiB", "--again", "-o", str(path)]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 1
+    assert "small in 1 MiB: not measured: it does not fit" in result.stderr
+    assert Report.load(path).failures[0].error == "BudgetExceeded"

@@ -60,13 +60,14 @@ class Channel:
     def fetch_file(self, name: str, folder: Path) -> Path:
         """Store a file in a folder and return its path."""
         path = folder / name
+        part = folder / f"{name}.part"
         # The host gives the address: its own loopback interface.
         with (
             urllib.request.urlopen(self._url + name) as response,  # noqa: S310
-            path.open("wb") as file,
+            part.open("wb") as file,
         ):
             shutil.copyfileobj(response, file, 1 << 20)
-        return path
+        return part.rename(path)
 
     def put(self, name: str, body: bytes) -> None:
         """Give the host an answer."""

@@ -118,17 +118,36 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A row that could not be measured, and why.
+
+    Attributes:
+        model: name or file of the network.
+        budget_bytes: secure memory that it was to be planned for.
+        error: the class of error, as `Error.code`.
+        message: its first line.
+    """
+
+    model: str
+    budget_bytes: int
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """Rows, and what they were measured on."""
+    """Rows, what they were measured on, and what could not be measured."""
 
     environment: dict[str, str]
     rows: tuple[Row, ...]
+    failures: tuple[Failure, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The shape of `undercroft bench --json` and of recorded results."""
         return {
             "environment": self.environment,
             "rows": [row.as_dict() for row in self.rows],
+            "failures": [asdict(failure) for failure in self.failures],
         }
 
     @classmethod
@@ -141,9 +160,10 @@ class Report:
         try:
             environment = {str(k): str(v) for k, v in value["environment"].items()}
             rows = tuple(Row.from_dict(row) for row in value["rows"])
+            failures = tuple(Failure(**entry) for entry in value.get("failures", ()))
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError("this is no benchmark result") from error
-        return cls(environment=environment, rows=rows)
+        return cls(environment=environment, rows=rows, failures=failures)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -195,6 +215,12 @@ def markdown(report: Report) -> str:
         f"| {mib(row.secure_peak_bytes)} | {row.max_rel_error:.1e} |"
         for row in report.rows
     ]
+    if report.failures:
+        lines += ["", "Not measured:", "", "| model | budget | why |", "|---|---|---|"]
+        lines += [
+            f"| {failure.model} | {mib(failure.budget_bytes)} | {failure.message} |"
+            for failure in report.failures
+        ]
     lines += ["", "| environment | |", "|---|---|"]
     lines += [
         f"| {name.replace('_', ' ')} | {value} |"

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from undercroft import _board
+from undercroft._bench.answers import Answers
 from undercroft._bench.environment import describe
 from undercroft._bench.exchange import Exchange, run_on_board
 from undercroft._bench.guest import array_of, bytes_of
-from undercroft._bench.report import Report, Row
-from undercroft.errors import HarnessError
+from undercroft._bench.report import Failure, Report, Row
+from undercroft._cache import cache_root, file_sha256
+from undercroft.errors import Error, HarnessError
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
 from undercroft.license import issue
 from undercroft.seal import seal
@@ -25,6 +27,7 @@ from undercroft.seal import seal
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from undercroft._bench.answers import Answer
     from undercroft.plan import Plan, WeightsFormat
 
 BOARD: Final = "bench"
@@ -32,6 +35,9 @@ DEFAULT_BUDGETS: Final = (12 << 20, 7 << 20)
 MAX_REL_ERROR: Final = 1e-4
 MAX_REL_ERROR_INT8: Final = 0.1
 _STEADY_RUNS: Final = 2
+# Of the emulator with this clock, on a host that is busy with other things.
+_LEAST_SECONDS: Final = 600.0
+_SLOWEST_PER_SECOND: Final = 5e6
 _GUEST_FOLDER: Final = "/tmp"  # noqa: S108 a tmpfs on the board
 _GUEST_MODULE: Final = "undercroft._bench.guest"
 
@@ -113,9 +119,14 @@ def measure(
     *,
     weights: WeightsFormat = "f32",
     board: str = BOARD,
+    again: bool = False,
     progress: Progress | None = None,
+    on_row: Callable[[Report, Row | Failure], None] | None = None,
 ) -> Report:
     """Measure models under budgets, on the board's instruction clock.
+
+    What the same programs have answered before is taken from the cache folder. A
+    model that cannot be measured is among the report's failures; the others go on.
 
     Args:
         subjects: the models.
@@ -124,19 +135,33 @@ def measure(
             with in the normal world always has them in f32.
         board: name of the board to use; started when it is down, restarted when
             it has another clock, and stopped in the end.
+        again: whether to measure what has been measured as well.
         progress: told what is being done.
+        on_row: given the report so far and what was added to it last.
 
     Raises:
-        HarnessError: the board failed, or an answer was wrong.
-        BudgetExceededError: a model does not fit a budget.
+        HarnessError: the board does not start.
     """
     tell = progress or (lambda _message: None)
-    info = _board.ensure_up(board, clock="instructions", progress=tell)
+    report = Report(environment={}, rows=())
+    answers = Answers(cache_root() / "bench", again=again)
     try:
         with tempfile.TemporaryDirectory(prefix="undercroft-bench-") as folder:
-            bench = _Bench(info.name, Path(folder), weights, tell)
-            rows = [row for subject in subjects for row in bench.rows(subject, budgets)]
-        return Report(environment=describe(info, bench.seen), rows=tuple(rows))
+            for subject in subjects:
+                info = _board.ensure_up(
+                    board, clock="instructions", large=True, progress=tell
+                )
+                bench = _Bench(info, Path(folder), weights, answers, tell)
+                for row in bench.rows(subject, budgets):
+                    report = Report(
+                        environment=report.environment | describe(info, bench.seen),
+                        rows=report.rows + ((row,) if isinstance(row, Row) else ()),
+                        failures=report.failures
+                        + ((row,) if isinstance(row, Failure) else ()),
+                    )
+                    if on_row is not None:
+                        on_row(report, row)
+        return report
     finally:
         # With this clock an idle board keeps a core of the host busy.
         _board.down(board)
@@ -146,67 +171,97 @@ class _Bench:
     """Keys and files of one measurement."""
 
     def __init__(
-        self, board: str, folder: Path, weights: WeightsFormat, tell: Progress
+        self,
+        board: _board.BoardInfo,
+        folder: Path,
+        weights: WeightsFormat,
+        answers: Answers,
+        tell: Progress,
     ) -> None:
         self._board = board
         self._weights: WeightsFormat = weights
+        self._answers = answers
         self._folder = folder
         self._tell = tell
         self._signing_key = ProviderKey.generate()
         self.seen: dict[str, Any] = {}
 
-    def rows(self, subject: Subject, budgets: Sequence[int]) -> Iterator[Row]:
+    def rows(self, subject: Subject, budgets: Sequence[int]) -> Iterator[Row | Failure]:
         """Measure one model."""
-        self._tell(f"{subject.name}: onnxruntime on the board")
-        reference, expected = self._onnxruntime(subject)
-        self.seen["versions"] = reference["versions"]
-
-        self._tell(f"{subject.name}: the engine on plaintext, normal world")
-        whole = make_plan(subject, None)
-        plain, outputs = self._sealed(
-            subject, whole, f"host:?arena={_rounded(whole.arena_bytes)}"
-        )
-        _require_right(subject, "the engine in the normal world", outputs, expected)
-        if plain["runs"][-1]["stats"]["decrypted_bytes"]:
-            raise HarnessError("the plain run decrypts pages; it must not")
-
+        try:
+            self._tell(f"{subject.name}: planning")
+            whole = make_plan(subject, None)
+            self._tell(f"{subject.name}: onnxruntime on the board")
+            reference, expected = self._onnxruntime(subject, whole)
+            self.seen["versions"] = reference["versions"]
+            self._tell(f"{subject.name}: the engine on plaintext, normal world")
+            plain, outputs = self._sealed(
+                subject, whole, f"host:?arena={_rounded(whole.arena_bytes)}"
+            )
+            _require_right(subject, "the engine in the normal world", outputs, expected)
+            if plain["runs"][-1]["stats"]["decrypted_bytes"]:
+                raise HarnessError("the plain run decrypts pages; it must not")
+        except Error as error:
+            for budget in budgets:
+                yield _failure(subject, budget, error)
+            return
         for budget in budgets:
-            self._tell(f"{subject.name}: secure world, {budget / 2**20:g} MiB")
-            plan = make_plan(subject, budget, self._weights)
-            secure, outputs = self._sealed(subject, plan, "tee:")
-            self.seen["device"] = secure["info"]
-            error = _require_right(
-                subject,
-                "the secure world",
-                outputs,
-                expected,
-                MAX_REL_ERROR if self._weights == "f32" else MAX_REL_ERROR_INT8,
-            )
-            yield make_row(
-                subject.name,
-                budget,
-                secure=secure,
-                plain=plain,
-                reference=reference,
-                error=error,
-                weights=self._weights,
-            )
+            try:
+                self._tell(f"{subject.name}: secure world, {budget / 2**20:g} MiB")
+                plan = make_plan(subject, budget, self._weights)
+                secure, outputs = self._sealed(subject, plan, "tee:")
+                self.seen["device"] = secure["info"]
+                most = MAX_REL_ERROR if self._weights == "f32" else MAX_REL_ERROR_INT8
+                error_found = _require_right(
+                    subject, "the secure world", outputs, expected, most
+                )
+                yield make_row(
+                    subject.name,
+                    budget,
+                    secure=secure,
+                    plain=plain,
+                    reference=reference,
+                    error=error_found,
+                    weights=self._weights,
+                )
+            except Error as error:
+                yield _failure(subject, budget, error)
 
-    def _onnxruntime(
-        self, subject: Subject
-    ) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
-        with self._exchange(subject) as (exchange, task):
-            exchange.offer("model.onnx", subject.path)
-            task |= {
-                "measure": "onnxruntime",
-                "model": "model.onnx",
-                "input_names": list(subject.inputs),
-            }
-            return self._run(task, exchange)
+    def _onnxruntime(self, subject: Subject, whole: Plan) -> Answer:
+        def measured() -> Answer:
+            with self._exchange(subject) as (exchange, task):
+                exchange.offer("model.onnx", subject.path)
+                task |= {
+                    "measure": "onnxruntime",
+                    "model": "model.onnx",
+                    "input_names": list(subject.inputs),
+                }
+                return self._run(task, exchange, whole)
 
-    def _sealed(
-        self, subject: Subject, plan: Plan, device: str
-    ) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
+        # Nothing of ours takes part in it.
+        images = self._board.root_image.parent.name
+        return self._answered(measured, subject, "onnxruntime", images)
+
+    def _sealed(self, subject: Subject, plan: Plan, device: str) -> Answer:
+        def measured() -> Answer:
+            return self._run_sealed(subject, plan, device)
+
+        how = (device, plan.budget_bytes, self._weights)
+        if plan.budget_bytes is None:
+            how = (device, None, "f32")
+        return self._answered(measured, subject, *how, self._board.images_key)
+
+    def _answered(
+        self, measured: Callable[[], Answer], subject: Subject, *key: object
+    ) -> Answer:
+        key = (*key, subject.name, file_sha256(subject.path), _STEADY_RUNS)
+        found = self._answers.get(*key)
+        if found is None:
+            found = measured()
+            self._answers.put(found, *key)
+        return found
+
+    def _run_sealed(self, subject: Subject, plan: Plan, device: str) -> Answer:
         key = ModelKey.generate()
         path = self._folder / "model.sealed"
         seal(
@@ -234,7 +289,7 @@ class _Bench:
                 "sealed": "model.sealed",
                 "license": "license",
             }
-            return self._run(task, exchange)
+            return self._run(task, exchange, plan)
 
     @contextlib.contextmanager
     def _exchange(self, subject: Subject) -> Iterator[tuple[Exchange, dict[str, Any]]]:
@@ -245,10 +300,16 @@ class _Bench:
             task = {"folder": _GUEST_FOLDER, "inputs": names, "runs": _STEADY_RUNS}
             yield exchange, task
 
-    def _run(
-        self, task: dict[str, Any], exchange: Exchange
-    ) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
-        answer = run_on_board(self._board, _GUEST_MODULE, task, exchange)
+    def _run(self, task: dict[str, Any], exchange: Exchange, plan: Plan) -> Answer:
+        # First run, steady runs, profile; onnxruntime takes up to three times ours.
+        instructions = 3 * plan.expected_instructions * (_STEADY_RUNS + 2)
+        answer = run_on_board(
+            self._board.name,
+            _GUEST_MODULE,
+            task,
+            exchange,
+            timeout_seconds=_LEAST_SECONDS + instructions / _SLOWEST_PER_SECOND,
+        )
         return answer, array_of(exchange.answer("outputs") or b"")
 
 
@@ -343,6 +404,11 @@ def _require_right(
             f"allowed {most:.0e}"
         )
     return error
+
+
+def _failure(subject: Subject, budget: int, error: Error) -> Failure:
+    lines = error.message.splitlines()
+    return Failure(subject.name, budget, error.code, lines[0] if lines else "")
 
 
 def _rounded(size: int) -> int:

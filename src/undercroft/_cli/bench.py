@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from undercroft._cli import print_json
 from undercroft._cli._common import input_shape_option, json_option, weights_option
 
 if TYPE_CHECKING:
-    from undercroft._bench.report import Report
+    from rich.console import Console
+
+    from undercroft._bench.report import Failure, Report, Row
     from undercroft._bench.run import Subject
     from undercroft.plan import WeightsFormat
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     default=("efficientnet-lite0",),
     show_default=True,
     metavar="NAME|FILE",
-    help="A known network or an ONNX file. May be repeated.",
+    help="A known network, an ONNX file, or `all`. May be repeated.",
 )
 @click.option(
     "--budget",
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the JSON document to this file as well.",
 )
+@click.option(
+    "--again", is_flag=True, help="Measure what has been measured before as well."
+)
 @json_option
 def command(
     models: tuple[str, ...],
@@ -52,6 +58,7 @@ def command(
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     weights: WeightsFormat,
     output: Path | None,
+    again: bool,
     as_json: bool,
 ) -> None:
     """Count the instructions of one inference: in the secure world, by the same
@@ -59,6 +66,8 @@ def command(
 
     Runs on an emulated board of its own (`bench`), whose clock is the number of
     instructions executed, so that figures repeat whatever else this machine does.
+    What the same programs have answered before is not measured again, so that an
+    interrupted measurement goes on. Exits with 1 when a row could not be measured.
 
     \b
     Example:
@@ -73,22 +82,54 @@ def command(
     sizes = [parse_budget(budget) for budget in budgets]
     if None in sizes:
         raise click.UsageError("a budget of the secure world has a limit")
-    subjects = [_subject(model, dict(input_shapes)) for model in models]
+    subjects = [_subject(name, dict(input_shapes)) for name in _expanded(models)]
     console = Console(stderr=True, quiet=as_json)
+
+    def record(so_far: Report, row: Row | Failure) -> None:
+        _print_progress(console, row)
+        if output is not None:
+            text = json.dumps(so_far.as_dict(), indent=2) + "\n"
+            write_file(output, text.encode(), overwrite=True)
+
     with console.status("starting the board") as status:
         report = measure(
             subjects,
             [size for size in sizes if size is not None],
             weights=weights,
+            again=again,
             progress=status.update,
+            on_row=record,
         )
-    if output is not None:
-        text = json.dumps(report.as_dict(), indent=2) + "\n"
-        write_file(output, text.encode(), overwrite=True)
     if as_json:
         print_json(report.as_dict())
     else:
         _print_tables(report)
+    if report.failures:
+        sys.exit(1)
+
+
+def _expanded(models: tuple[str, ...]) -> list[str]:
+    from undercroft import _models
+
+    every = [
+        name
+        for model in models
+        for name in (_models.names() if model == "all" else (model,))
+    ]
+    return list(dict.fromkeys(every))
+
+
+def _print_progress(console: Console, row: Row | Failure) -> None:
+    from undercroft._bench.report import Failure, mib
+
+    where = f"{row.model} in {mib(row.budget_bytes)}"
+    if isinstance(row, Failure):
+        console.print(f"{where}: not measured: {row.message}")
+    else:
+        console.print(
+            f"{where}: secure / plain {row.secure_to_plain:.3f}, "
+            f"plain / onnxruntime {row.plain_to_onnxruntime:.3f}"
+        )
 
 
 def _subject(model: str, input_shapes: dict[str, tuple[int, ...]]) -> Subject:
