@@ -21,14 +21,16 @@ def measured(monkeypatch):
     """Replace the measurement; return what it was asked for."""
     asked: list[tuple[list[str], list[int]]] = []
 
-    def measure(subjects, budgets, *, weights, again, progress, on_row):
+    def measure(subjects, budgets, *, weights, suites, again, progress, on_row):
         assert weights == "f32"
+        assert suites == ("aes-256-gcm",)
         progress("measuring")
         asked.append(([subject.name for subject in subjects], list(budgets)))
         counts = {
             field.name: 1000
             for field in dataclasses.fields(Row)
-            if field.name not in {"model", "budget_bytes", "max_rel_error"}
+            if field.name
+            not in {"model", "budget_bytes", "max_rel_error", "weights", "suite"}
         }
         rows = [
             Row(model=subject.name, budget_bytes=budget, max_rel_error=1e-7, **counts)

@@ -49,6 +49,7 @@ class Row:
         max_rel_error: of the secure outputs against onnxruntime's on the board,
             relative to the largest magnitude.
         weights: how they were sealed, f32 or int8.
+        suite: cipher suite that it was sealed with.
     """
 
     model: str
@@ -74,6 +75,7 @@ class Row:
     world_switches: int
     max_rel_error: float
     weights: str = "f32"
+    suite: str = "aes-256-gcm"
 
     @property
     def secure_to_plain(self) -> float:
@@ -111,7 +113,8 @@ class Row:
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote; ratios are computed again."""
         try:
-            value = {"weights": "f32"} | value  # As it was when none was named.
+            # As they were when none were named.
+            value = {"weights": "f32", "suite": "aes-256-gcm"} | value
             return cls(**{field.name: value[field.name] for field in fields(cls)})
         except (KeyError, TypeError) as error:
             raise FormatError(f"a row of a benchmark lacks {error}") from error
@@ -126,12 +129,14 @@ class Failure:
         budget_bytes: secure memory that it was to be planned for.
         error: the class of error, as `Error.code`.
         message: its first line.
+        suite: cipher suite that it was to be sealed with.
     """
 
     model: str
     budget_bytes: int
     error: str
     message: str
+    suite: str = "aes-256-gcm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +189,12 @@ class Report:
 def markdown(report: Report) -> str:
     """The result as tables for the documentation."""
     lines = [
-        "| model | budget | secure, first | secure, steady | plain | onnxruntime "
-        "| secure / plain | plain / onnxruntime |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | budget | suite | secure, first | secure, steady | plain "
+        "| onnxruntime | secure / plain | plain / onnxruntime |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.model} | {mib(row.budget_bytes)} "
+        f"| {row.model} | {mib(row.budget_bytes)} | {_sealed_how(row)} "
         f"| {millions(row.secure_first_instructions)} "
         f"| {millions(row.secure_steady_instructions)} "
         f"| {millions(row.plain_instructions)} "
@@ -201,17 +206,18 @@ def markdown(report: Report) -> str:
         "",
         "Where the instructions of a steady secure inference go:",
         "",
-        "| model | budget | computing | decrypting | moving | switching "
-        "| decrypted | world switches | secure peak | error |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| model | budget | suite | computing | decrypting | moving | switching "
+        "| decrypted | spilled | world switches | secure peak | error |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.model} | {mib(row.budget_bytes)} "
+        f"| {row.model} | {mib(row.budget_bytes)} | {_sealed_how(row)} "
         f"| {millions(row.computing_instructions)} "
         f"| {millions(row.decrypting_instructions)} "
         f"| {millions(row.moving_instructions)} "
         f"| {millions(row.switching_instructions)} "
-        f"| {mib(row.decrypted_bytes)} | {row.world_switches} "
+        f"| {mib(row.decrypted_bytes)} | {mib(row.spilled_bytes)} "
+        f"| {row.world_switches} "
         f"| {mib(row.secure_peak_bytes)} | {row.max_rel_error:.1e} |"
         for row in report.rows
     ]
@@ -227,6 +233,10 @@ def markdown(report: Report) -> str:
         for name, value in report.environment.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sealed_how(row: Row) -> str:
+    return row.suite if row.weights == "f32" else f"{row.suite}, {row.weights}"
 
 
 def millions(count: int) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from undercroft._bench.exchange import Exchange, run_on_board
 from undercroft._bench.guest import array_of, bytes_of
 from undercroft._bench.report import Failure, Report, Row
 from undercroft._cache import cache_root, file_sha256
+from undercroft._format.suites import DEFAULT_SUITE
 from undercroft.errors import Error, HarnessError
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
 from undercroft.license import issue
@@ -118,6 +120,7 @@ def measure(
     budgets: Sequence[int] = DEFAULT_BUDGETS,
     *,
     weights: WeightsFormat = "f32",
+    suites: Sequence[str] = (DEFAULT_SUITE,),
     board: str = BOARD,
     again: bool = False,
     progress: Progress | None = None,
@@ -133,6 +136,7 @@ def measure(
         budgets: secure memory to plan for, in bytes.
         weights: how they are sealed for the secure world; what it is compared
             with in the normal world always has them in f32.
+        suites: cipher suites to seal with, a row each.
         board: name of the board to use; started when it is down, restarted when
             it has another clock, and stopped in the end.
         again: whether to measure what has been measured as well.
@@ -152,7 +156,7 @@ def measure(
                     board, clock="instructions", large=True, progress=tell
                 )
                 bench = _Bench(info, Path(folder), weights, answers, tell)
-                for row in bench.rows(subject, budgets):
+                for row in bench.rows(subject, budgets, suites):
                     report = Report(
                         environment=report.environment | describe(info, bench.seen),
                         rows=report.rows + ((row,) if isinstance(row, Row) else ()),
@@ -186,7 +190,9 @@ class _Bench:
         self._signing_key = ProviderKey.generate()
         self.seen: dict[str, Any] = {}
 
-    def rows(self, subject: Subject, budgets: Sequence[int]) -> Iterator[Row | Failure]:
+    def rows(
+        self, subject: Subject, budgets: Sequence[int], suites: Sequence[str]
+    ) -> Iterator[Row | Failure]:
         """Measure one model."""
         try:
             self._tell(f"{subject.name}: planning")
@@ -202,13 +208,15 @@ class _Bench:
             if plain["runs"][-1]["stats"]["decrypted_bytes"]:
                 raise HarnessError("the plain run decrypts pages; it must not")
         except Error as error:
-            for budget in budgets:
-                yield _failure(subject, budget, error)
+            for budget, suite in product(budgets, suites):
+                yield _failure(subject, budget, suite, error)
             return
-        for budget in budgets:
+        for budget, suite in product(budgets, suites):
             try:
-                self._tell(f"{subject.name}: secure world, {budget / 2**20:g} MiB")
-                plan = make_plan(subject, budget, self._weights)
+                self._tell(
+                    f"{subject.name}: secure world, {budget / 2**20:g} MiB, {suite}"
+                )
+                plan = make_plan(subject, budget, self._weights, suite)
                 secure, outputs = self._sealed(subject, plan, "tee:")
                 self.seen["device"] = secure["info"]
                 most = MAX_REL_ERROR if self._weights == "f32" else MAX_REL_ERROR_INT8
@@ -223,9 +231,10 @@ class _Bench:
                     reference=reference,
                     error=error_found,
                     weights=self._weights,
+                    suite=suite,
                 )
             except Error as error:
-                yield _failure(subject, budget, error)
+                yield _failure(subject, budget, suite, error)
 
     def _onnxruntime(self, subject: Subject, whole: Plan) -> Answer:
         def measured() -> Answer:
@@ -246,9 +255,9 @@ class _Bench:
         def measured() -> Answer:
             return self._run_sealed(subject, plan, device)
 
-        how = (device, plan.budget_bytes, self._weights)
+        how = (device, plan.budget_bytes, self._weights, plan.suite)
         if plan.budget_bytes is None:
-            how = (device, None, "f32")
+            how = (device, None, "f32", plan.suite)
         return self._answered(measured, subject, *how, self._board.images_key)
 
     def _answered(
@@ -314,7 +323,10 @@ class _Bench:
 
 
 def make_plan(
-    subject: Subject, budget: int | None, weights: WeightsFormat = "f32"
+    subject: Subject,
+    budget: int | None,
+    weights: WeightsFormat = "f32",
+    suite: str = DEFAULT_SUITE,
 ) -> Plan:
     """Plan for a budget in bytes; None: all weights stay decrypted."""
     from undercroft.plan import plan
@@ -324,6 +336,7 @@ def make_plan(
         budget=budget,
         input_shapes=subject.input_shapes,
         weights=weights,
+        suite=suite,
     )
 
 
@@ -336,6 +349,7 @@ def make_row(
     reference: Mapping[str, Any],
     error: float,
     weights: WeightsFormat = "f32",
+    suite: str = DEFAULT_SUITE,
 ) -> Row:
     """Turn what the board answered into a row."""
     steady = secure["runs"][-1]
@@ -377,6 +391,7 @@ def make_row(
         world_switches=stats["world_switches"],
         max_rel_error=error,
         weights=weights,
+        suite=suite,
     )
 
 
@@ -406,9 +421,9 @@ def _require_right(
     return error
 
 
-def _failure(subject: Subject, budget: int, error: Error) -> Failure:
+def _failure(subject: Subject, budget: int, suite: str, error: Error) -> Failure:
     lines = error.message.splitlines()
-    return Failure(subject.name, budget, error.code, lines[0] if lines else "")
+    return Failure(subject.name, budget, error.code, lines[0] if lines else "", suite)
 
 
 def _rounded(size: int) -> int:

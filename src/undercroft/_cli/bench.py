@@ -12,6 +12,7 @@ import click
 
 from undercroft._cli import print_json
 from undercroft._cli._common import input_shape_option, json_option, weights_option
+from undercroft._format.suites import DEFAULT_SUITE, SUITES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +50,15 @@ if TYPE_CHECKING:
     help="Write the JSON document to this file as well.",
 )
 @click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    type=click.Choice(tuple(SUITES)),
+    default=(DEFAULT_SUITE,),
+    show_default=True,
+    help="Cipher suite to seal with. May be repeated.",
+)
+@click.option(
     "--again", is_flag=True, help="Measure what has been measured before as well."
 )
 @json_option
@@ -58,6 +68,7 @@ def command(
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     weights: WeightsFormat,
     output: Path | None,
+    suites: tuple[str, ...],
     again: bool,
     as_json: bool,
 ) -> None:
@@ -96,6 +107,7 @@ def command(
             subjects,
             [size for size in sizes if size is not None],
             weights=weights,
+            suites=suites,
             again=again,
             progress=status.update,
             on_row=record,
