@@ -283,11 +283,15 @@ def random_inputs(case: Case, seed: int = 0) -> dict[str, Array]:
 @functools.cache
 def all_cases() -> tuple[Case, ...]:
     """Returns every case, in a fixed order."""
-    from helpers import onnx_nets_math
+    from helpers import onnx_nets_math, onnx_nets_movement
 
     cases = tuple(
         build(name)
-        for builders in (*_GROUPS, *onnx_nets_math.GROUPS)
+        for builders in (
+            *_GROUPS,
+            *onnx_nets_math.GROUPS,
+            *onnx_nets_movement.GROUPS,
+        )
         for name, build in builders().items()
     )
     names = [case.name for case in cases]
