@@ -29,6 +29,12 @@ struct uc_tensor {
 	uint8_t wire_layout;
 };
 
+/* real = scale * (stored - zero); scale 0: the operand is not s8. */
+struct uc_quantisation {
+	float scale;
+	int32_t zero;
+};
+
 struct uc_op {
 	uint16_t code;
 	uint16_t flags;
@@ -55,6 +61,7 @@ struct uc_op {
 	uint32_t spill_page; /* SPILL, FILL: the first page of the slot */
 	uint8_t function;    /* of those that have several, else 0 */
 	uint8_t weights_format;
+	struct uc_quantisation a_quant, b_quant, out_quant;
 };
 
 struct uc_program {
@@ -72,6 +79,12 @@ struct uc_program {
 	uint64_t scratch_offset, scratch_bytes;
 	uint32_t spill_pages; /* that an inference hands out, in all */
 };
+
+/* Bytes of an element; 0 of an unknown type. */
+static inline uint32_t uc_dtype_bytes(uint8_t dtype)
+{
+	return dtype == UC_DTYPE_F32 ? 4 : dtype == UC_DTYPE_S8 ? 1 : 0;
+}
 
 /* What the sealed header promised, for the check against the program. */
 struct uc_program_limits {
@@ -102,9 +115,10 @@ static inline void uc_tensor_set_dense(struct uc_tensor *tensor)
 /* Bytes from the first element of a checked tensor to the end of its last. */
 static inline uint64_t uc_tensor_span(const struct uc_tensor *tensor)
 {
-	return 4 * ((tensor->n - 1) * tensor->stride_n +
-		    (tensor->h - 1) * tensor->stride_h +
-		    (tensor->w - 1) * tensor->stride_w + tensor->c);
+	return uc_dtype_bytes(tensor->dtype) *
+	       ((tensor->n - 1) * tensor->stride_n +
+		(tensor->h - 1) * tensor->stride_h +
+		(tensor->w - 1) * tensor->stride_w + tensor->c);
 }
 
 /* Decode one record; the index must be in range. A view's strides are those of

@@ -57,6 +57,7 @@
 
 /* [dtypes] */
 #define UC_DTYPE_F32 1U
+#define UC_DTYPE_S8 2U
 
 /* [weights_formats] */
 #define UC_WEIGHTS_F32 0U
@@ -97,6 +98,15 @@
 #define UC_OP_ARG_MAX 33U
 #define UC_OP_GATHER 64U
 #define UC_OP_RESIZE_LINEAR 65U
+#define UC_OP_QUANTIZE 96U
+#define UC_OP_DEQUANTIZE 97U
+#define UC_OP_LOOKUP_S8 98U
+#define UC_OP_CONV_2D_S8 99U
+#define UC_OP_DEPTHWISE_CONV_2D_S8 100U
+#define UC_OP_ADD_S8 101U
+#define UC_OP_MUL_S8 102U
+#define UC_OP_MAX_POOL_2D_S8 103U
+#define UC_OP_AVERAGE_POOL_2D_S8 104U
 
 /* [op_flags] */
 #define UC_OP_FLAG_SCALAR_OPERAND 1U
@@ -181,6 +191,7 @@
 #define UC_KERNEL_SET_SSE 1U
 #define UC_KERNEL_SET_NEON_A73 2U
 #define UC_KERNEL_SET_NEON_LD128 3U
+#define UC_KERNEL_SET_NEON_A76 4U
 
 enum uc_status {
 	UC_ST_OK = 0x0000,

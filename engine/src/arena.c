@@ -12,8 +12,9 @@ void uc_arena_init(struct uc_arena *arena, uint8_t *base, size_t bytes)
 	arena->mark = 0;
 }
 
-/* Kernels may load a whole vector at the end of an input. */
-#define OVERREAD_BYTES 16U
+/* Kernels may load whole vectors at the end of an input, three at a time where
+ * windows are copied. */
+#define OVERREAD_BYTES 48U
 
 void *uc_arena_use(struct uc_arena *arena, uint64_t offset, uint64_t len)
 {

@@ -89,8 +89,8 @@ bool uc_program_tensor_reserved_is_zero(const struct uc_program *program,
 bool uc_program_op_reserved_is_zero(const struct uc_program *program,
 				    uint32_t index)
 {
-	return uc_is_zero(op_record(program, index) + 100,
-			  UC_OP_RECORD_BYTES - 100);
+	return uc_is_zero(op_record(program, index) + 115,
+			  UC_OP_RECORD_BYTES - 115);
 }
 
 void uc_program_tensor_place(const struct uc_program *program, uint32_t index,
@@ -166,6 +166,12 @@ void uc_program_op(const struct uc_program *program, uint32_t index,
 	op->function = record[95];
 	op->spill_page = uc_load_u32(record + 96);
 	op->weights_format = record[94];
+	op->a_quant.scale = uc_load_f32(record + 100);
+	op->b_quant.scale = uc_load_f32(record + 104);
+	op->out_quant.scale = uc_load_f32(record + 108);
+	op->a_quant.zero = (int8_t)record[112];
+	op->b_quant.zero = (int8_t)record[113];
+	op->out_quant.zero = (int8_t)record[114];
 }
 
 uint16_t uc_program_input(const struct uc_program *program, uint32_t index)

@@ -156,7 +156,7 @@ static bool dim_fits(uint32_t dim)
 static uint64_t tensor_bytes(const struct uc_tensor *tensor)
 {
 	const uint32_t dims[4] = {tensor->n, tensor->h, tensor->w, tensor->c};
-	uint64_t bytes = 4;
+	uint64_t bytes = uc_dtype_bytes(tensor->dtype);
 
 	for (uint32_t i = 0; i < 4; i++) {
 		if (!dim_fits(dims[i]))
@@ -184,11 +184,12 @@ static bool check_tensor(const struct check *check, uint32_t index)
 	uc_program_tensor(program, index, &tensor);
 	bytes = tensor_bytes(&tensor);
 	if (bytes == 0 || tensor.bytes != bytes ||
-	    tensor.dtype != UC_DTYPE_F32 || tensor.wire_layout > UC_WIRE_NCHW ||
+	    tensor.wire_layout > UC_WIRE_NCHW ||
 	    !uc_program_tensor_reserved_is_zero(program, index))
 		return false;
 	at_boundary = is_input(program, index) || is_output(program, index);
-	if (tensor.wire_layout != UC_WIRE_AS_STORED && !at_boundary)
+	if (at_boundary ? tensor.dtype != UC_DTYPE_F32
+			: tensor.wire_layout != UC_WIRE_AS_STORED)
 		return false;
 	if (tensor.parent == UC_NO_TENSOR) {
 		if (!is_origin(&tensor) ||
@@ -210,6 +211,15 @@ static bool is_binary(const struct uc_op_type *type, const struct uc_op *op)
 {
 	return type->second_input &&
 	       (op->flags & UC_OP_FLAG_SCALAR_OPERAND) == 0;
+}
+
+/* An operand has a scale when it is s8; whether a good one, and whether it may
+ * be s8 at all, the operator knows. */
+static bool check_quant(const struct uc_tensor *tensor,
+			const struct uc_quantisation *quant)
+{
+	return (tensor && tensor->dtype == UC_DTYPE_S8) ||
+	       (quant->scale == 0.0f && quant->zero == 0);
 }
 
 static bool check_attributes(const struct uc_op_type *type,
@@ -317,6 +327,10 @@ static bool check_spill(struct check *check, uint32_t index,
 	struct uc_tensor tensor = {0};
 	struct uc_tensor spilled = {0};
 
+	if (!check_quant(NULL, &op->a_quant) ||
+	    !check_quant(NULL, &op->b_quant) ||
+	    !check_quant(NULL, &op->out_quant) || op->weights_format != 0)
+		return false;
 	if (op->flags != 0 || op->function != 0 ||
 	    op->input_b != UC_NO_TENSOR || op->weights != UC_NO_TENSOR ||
 	    op->scheme != UC_SCHEME_NONE || op->panel_count != 0 ||
@@ -381,7 +395,9 @@ static enum uc_status check_op(struct check *check, uint32_t index)
 	    op.spill_page != 0)
 		return UC_ST_BAD_PROGRAM;
 
-	if (!type->check(&shapes) ||
+	if (!check_quant(shapes.a, &op.a_quant) ||
+	    !check_quant(shapes.b, &op.b_quant) ||
+	    !check_quant(shapes.out, &op.out_quant) || !type->check(&shapes) ||
 	    !check_weights(check, index, type, &shapes))
 		return UC_ST_BAD_PROGRAM;
 	scratch = uc_op_scratch(type, &shapes);

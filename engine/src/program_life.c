@@ -86,7 +86,8 @@ bool uc_life_view_is_inside(const struct uc_program *program, uint32_t index,
 	/* Inside the root, so nothing wraps. */
 	offset = box.from[0] * root.stride_n + box.from[1] * root.stride_h +
 		 box.from[2] * root.stride_w + box.from[3];
-	return view->offset == root.offset + 4 * offset;
+	return view->offset ==
+	       root.offset + uc_dtype_bytes(root.dtype) * offset;
 }
 
 /* ---- uses ---- */

@@ -60,6 +60,7 @@ SUITE_CHACHA20_POLY1305: Final[int] = 3
 
 # [dtypes]
 DTYPE_F32: Final[int] = 1
+DTYPE_S8: Final[int] = 2
 
 # [weights_formats]
 WEIGHTS_F32: Final[int] = 0
@@ -100,6 +101,15 @@ OP_POWER: Final[int] = 32
 OP_ARG_MAX: Final[int] = 33
 OP_GATHER: Final[int] = 64
 OP_RESIZE_LINEAR: Final[int] = 65
+OP_QUANTIZE: Final[int] = 96
+OP_DEQUANTIZE: Final[int] = 97
+OP_LOOKUP_S8: Final[int] = 98
+OP_CONV_2D_S8: Final[int] = 99
+OP_DEPTHWISE_CONV_2D_S8: Final[int] = 100
+OP_ADD_S8: Final[int] = 101
+OP_MUL_S8: Final[int] = 102
+OP_MAX_POOL_2D_S8: Final[int] = 103
+OP_AVERAGE_POOL_2D_S8: Final[int] = 104
 
 # [op_flags]
 OP_FLAG_SCALAR_OPERAND: Final[int] = 1
@@ -184,6 +194,7 @@ STATE_FILLING: Final[int] = 7
 KERNEL_SET_SSE: Final[int] = 1
 KERNEL_SET_NEON_A73: Final[int] = 2
 KERNEL_SET_NEON_LD128: Final[int] = 3
+KERNEL_SET_NEON_A76: Final[int] = 4
 
 
 class Op(IntEnum):
@@ -219,6 +230,15 @@ class Op(IntEnum):
     ARG_MAX = 33
     GATHER = 64
     RESIZE_LINEAR = 65
+    QUANTIZE = 96
+    DEQUANTIZE = 97
+    LOOKUP_S8 = 98
+    CONV_2D_S8 = 99
+    DEPTHWISE_CONV_2D_S8 = 100
+    ADD_S8 = 101
+    MUL_S8 = 102
+    MAX_POOL_2D_S8 = 103
+    AVERAGE_POOL_2D_S8 = 104
 
 
 class Command(IntEnum):

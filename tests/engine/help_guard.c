@@ -60,6 +60,7 @@ same(const struct uc_op_step *step, size_t from, size_t to)
 static void compare_gaps(const struct uc_op_step *step)
 {
 	const struct uc_tensor *t = step->s.out;
+	size_t size = uc_dtype_bytes(t->dtype);
 	size_t at = (size_t)((const uint8_t *)step->out - guarded);
 	size_t end = at;
 
@@ -67,12 +68,12 @@ static void compare_gaps(const struct uc_op_step *step)
 		uint64_t w = i % t->w;
 		uint64_t h = i / t->w % t->h;
 		uint64_t n = i / t->w / t->h;
-		size_t pixel = at + 4 * (n * t->stride_n + h * t->stride_h +
-					 w * t->stride_w);
+		size_t pixel = at + size * (n * t->stride_n + h * t->stride_h +
+					    w * t->stride_w);
 
 		if (end < pixel && i != 0)
 			same(step, end, pixel);
-		end = pixel + 4 * (size_t)t->c;
+		end = pixel + size * t->c;
 	}
 }
 
@@ -162,7 +163,7 @@ static void guarded_run(const struct uc_op_step *step)
 
 const struct uc_op_type *__wrap_uc_op_find(uint16_t code)
 {
-	static struct uc_op_type types[64];
+	static struct uc_op_type types[128];
 	const struct uc_op_type *real = __real_uc_op_find(code);
 
 	if (!real || code >= sizeof(types) / sizeof(types[0]))

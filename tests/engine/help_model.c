@@ -72,6 +72,16 @@ uint16_t help_tensor(struct help_model *model, uint32_t n, uint32_t h,
 	return id;
 }
 
+uint16_t help_tensor_s8(struct help_model *model, uint32_t n, uint32_t h,
+			uint32_t w, uint32_t c)
+{
+	uint16_t id = help_tensor(model, n, h, w, c);
+
+	model->tensors[id].dtype = UC_DTYPE_S8;
+	model->tensors[id].bytes = help_elements(&model->tensors[id]);
+	return id;
+}
+
 uint16_t help_view(struct help_model *model, uint16_t root,
 		   const uint32_t origin[4], const uint32_t dims[4])
 {
@@ -401,6 +411,12 @@ static void encode_op(const struct uc_op *op, uint8_t *to)
 	put(to + 96, op->spill_page, 4);
 	put(to + 95, op->function, 1);
 	put(to + 94, op->weights_format, 1);
+	memcpy(to + 100, &op->a_quant.scale, 4);
+	memcpy(to + 104, &op->b_quant.scale, 4);
+	memcpy(to + 108, &op->out_quant.scale, 4);
+	put(to + 112, (uint8_t)op->a_quant.zero, 1);
+	put(to + 113, (uint8_t)op->b_quant.zero, 1);
+	put(to + 114, (uint8_t)op->out_quant.zero, 1);
 }
 
 static uint32_t page_count(const struct help_model *model)

@@ -43,6 +43,9 @@ void help_init(struct help_model *model);
 void help_free(struct help_model *model);
 uint16_t help_tensor(struct help_model *model, uint32_t n, uint32_t h,
 		     uint32_t w, uint32_t c);
+/* The same of 8-bit integers. */
+uint16_t help_tensor_s8(struct help_model *model, uint32_t n, uint32_t h,
+			uint32_t w, uint32_t c);
 /* A box of a root; to be made before any other tensor than the root's views. */
 uint16_t help_view(struct help_model *model, uint16_t root,
 		   const uint32_t origin[4], const uint32_t dims[4]);

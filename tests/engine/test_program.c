@@ -207,7 +207,7 @@ static void check_ops(void)
 {
 	const struct uc_op *conv = &model.ops[0];
 
-	refuse("code", op_record(2), 99, 2, UC_ST_UNSUPPORTED_OP, 2);
+	refuse("code", op_record(2), 250, 2, UC_ST_UNSUPPORTED_OP, 2);
 	refuse("code", op_record(0), 0, 2, UC_ST_UNSUPPORTED_OP, 0);
 	refuse_op("flags", 0, 2, 8, 2);
 	/* Its tensor has lost its last reader, which is seen first. */
@@ -253,7 +253,13 @@ static void check_ops(void)
 	refuse_op("reserved", 0, 92, 1, 1);
 	refuse_op("int8 weights in f32 panels", 0, 94, UC_WEIGHTS_INT8, 1);
 	refuse_op("weights format", 0, 94, 2, 1);
-	refuse_op("reserved", 0, 95, 1, 1);
+	refuse_op("a function", 0, 95, 1, 1);
+	refuse_op("a scale of f32", 0, 100, float_bits(1.0f), 4);
+	refuse_op("a scale of nothing", 0, 104, float_bits(NAN), 4);
+	refuse_op("a scale of f32", 0, 108, float_bits(0.5f), 4);
+	refuse_op("a zero point of f32", 0, 112, 1, 1);
+	refuse_op("a zero point of f32", 0, 114, 0xFF, 1);
+	refuse_op("reserved", 0, 115, 1, 1);
 	refuse_op("reserved", 0, 127, 1, 1);
 	/* The constant has no input, and a panel is not of no bytes. */
 	CHECK_EQUAL(model.ops[5].code, UC_OP_CONSTANT);

@@ -7,6 +7,7 @@
  * with memory of its own for every tensor: the answer must be the same to the
  * bit, so whatever the checker let share memory was right to do so.
  */
+#include <math.h>
 #include <string.h>
 
 #include "help_check.h"
@@ -128,7 +129,8 @@ static uint16_t some_output(struct fuzz_bytes *bytes, struct help_model *model,
 		return help_tensor(model, out->n, out->h, out->w, out->c);
 	/* The other part is as large, so that it can be a copy of a tensor. */
 	more = some_tensor(bytes, model, model->program.tensor_count);
-	if (model->tensors[more].n != out->n ||
+	if (model->tensors[more].dtype != UC_DTYPE_F32 ||
+	    model->tensors[more].n != out->n ||
 	    model->tensors[more].h != out->h ||
 	    model->tensors[more].w != out->w ||
 	    model->tensors[more].c != out->c)
@@ -325,6 +327,137 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 	some_view(bytes, model);
 }
 
+static const uint16_t codes_s8[] = {
+	UC_OP_LOOKUP_S8,      UC_OP_CONV_2D_S8,
+	UC_OP_CONV_2D_S8,     UC_OP_DEPTHWISE_CONV_2D_S8,
+	UC_OP_ADD_S8,	      UC_OP_MUL_S8,
+	UC_OP_MAX_POOL_2D_S8, UC_OP_AVERAGE_POOL_2D_S8,
+};
+
+static struct uc_quantisation some_quant(struct fuzz_bytes *bytes)
+{
+	struct uc_quantisation quant = {
+		.scale = (float)(1 + fuzz_u8(bytes)) / 512.0f,
+		.zero = (int8_t)fuzz_u8(bytes),
+	};
+
+	return quant;
+}
+
+static bool add_if_possible(struct help_model *model, const struct uc_op *op)
+{
+	const struct uc_op_shapes shapes = {
+		.op = op,
+		.a = &model->tensors[op->input_a],
+		.b = op->input_b == UC_NO_TENSOR ? NULL
+						 : &model->tensors[op->input_b],
+		.out = &model->tensors[op->output],
+	};
+
+	if (!uc_op_find(op->code)->check(&shapes)) {
+		model->program.tensor_count--;
+		return false;
+	}
+	*help_op(model, op->code, op->input_a, op->input_b, op->output) = *op;
+	return true;
+}
+
+/* One operator on 8-bit integers; returns what it computes, or its input. */
+static uint16_t some_op_s8(struct fuzz_bytes *bytes, struct help_model *model,
+			   uint16_t a)
+{
+	struct uc_tensor out = model->tensors[a];
+	struct uc_op op = {
+		.code = codes_s8[fuzz_u8(bytes) % (sizeof(codes_s8) / 2)],
+		.input_a = a,
+		.input_b = UC_NO_TENSOR,
+		.weights = UC_NO_TENSOR,
+		.groups = 1,
+		.kernel_h = 1,
+		.kernel_w = 1,
+		.stride_h = 1,
+		.stride_w = 1,
+		.dilation_h = 1,
+		.dilation_w = 1,
+		.act_min = -128.0f,
+		.act_max = 127.0f,
+		.a_quant = some_quant(bytes),
+		.out_quant = some_quant(bytes),
+	};
+
+	if (fuzz_one_in(bytes, 3))
+		op.act_min = (float)op.out_quant.zero;
+	if (uc_op_find(op.code)->second_input) {
+		op.input_b = a;
+		op.b_quant = some_quant(bytes);
+	} else if (op.code != UC_OP_LOOKUP_S8) {
+		some_window(bytes, &op);
+	}
+	switch (op.code) {
+	case UC_OP_CONV_2D_S8:
+		op.groups = 1 + fuzz_upto(bytes, 2);
+		if (out.c % op.groups != 0)
+			op.groups = 1;
+		out.c = op.groups * (1 + fuzz_upto(bytes, 20));
+		break;
+	case UC_OP_DEPTHWISE_CONV_2D_S8:
+		op.groups = out.c;
+		break;
+	case UC_OP_MAX_POOL_2D_S8:
+		op.out_quant = op.a_quant;
+		op.dilation_h = op.dilation_w = 1;
+		break;
+	case UC_OP_AVERAGE_POOL_2D_S8:
+		op.dilation_h = op.dilation_w = 1;
+		if (fuzz_one_in(bytes, 2))
+			op.flags = UC_OP_FLAG_COUNT_INCLUDE_PAD;
+		break;
+	default:
+		break;
+	}
+	out.h = windows(out.h, (uint32_t)op.pad_top + op.pad_bottom,
+			op.kernel_h, op.stride_h, op.dilation_h);
+	out.w = windows(out.w, (uint32_t)op.pad_left + op.pad_right,
+			op.kernel_w, op.stride_w, op.dilation_w);
+	op.output = help_tensor_s8(model, out.n, out.h, out.w, out.c);
+	return add_if_possible(model, &op) ? op.output : a;
+}
+
+/* From f32 to 8 bits, some operators there, and back. */
+static void some_chain_s8(struct fuzz_bytes *bytes, struct help_model *model)
+{
+	uint16_t a = some_tensor(bytes, model, model->program.tensor_count);
+	const struct uc_tensor *t = &model->tensors[a];
+	uint32_t ops = 1 + fuzz_upto(bytes, 3);
+	struct uc_op op = {
+		.code = UC_OP_QUANTIZE,
+		.input_a = a,
+		.input_b = UC_NO_TENSOR,
+		.weights = UC_NO_TENSOR,
+		.act_min = -128.0f,
+		.act_max = 127.0f,
+		.out_quant = some_quant(bytes),
+	};
+
+	if (t->dtype != UC_DTYPE_F32 || uc_tensor_span(t) != t->bytes)
+		return;
+	op.output = help_tensor_s8(model, t->n, t->h, t->w, t->c);
+	if (!add_if_possible(model, &op))
+		return;
+	a = op.output;
+	for (uint32_t i = 0; i < ops; i++)
+		a = some_op_s8(bytes, model, a);
+	t = &model->tensors[a];
+	op.code = UC_OP_DEQUANTIZE;
+	op.input_a = a;
+	op.a_quant = some_quant(bytes);
+	op.out_quant = (struct uc_quantisation){0};
+	op.act_min = -INFINITY;
+	op.act_max = INFINITY;
+	op.output = help_tensor(model, t->n, t->h, t->w, t->c);
+	(void)add_if_possible(model, &op);
+}
+
 /* What was computed last leaves and comes back. */
 static void some_spill(struct fuzz_bytes *bytes, struct help_model *model)
 {
@@ -335,7 +468,7 @@ static void some_spill(struct fuzz_bytes *bytes, struct help_model *model)
 	uint32_t slot = 0;
 	uint16_t to = 0;
 
-	if (uc_tensor_span(t) != t->bytes)
+	if (uc_tensor_span(t) != t->bytes || t->dtype != UC_DTYPE_F32)
 		return;
 	for (uint16_t i = 0; i < model->program.op_count; i++) {
 		const struct uc_op *op = &model->ops[i];
@@ -440,6 +573,8 @@ static bool make_model(struct fuzz_bytes *bytes, struct help_model *model)
 	}
 	for (uint32_t i = 0; i < ops; i++) {
 		some_op(bytes, model);
+		if (fuzz_one_in(bytes, 4))
+			some_chain_s8(bytes, model);
 		if (fuzz_one_in(bytes, 8))
 			some_spill(bytes, model);
 	}
@@ -468,10 +603,12 @@ static const struct field tensor_fields[] = {
 };
 
 static const struct field op_fields[] = {
-	{0, 2},	 {2, 2},  {4, 2},  {6, 2},  {8, 2},  {10, 2}, {28, 2}, {30, 2},
-	{32, 2}, {34, 2}, {36, 2}, {38, 2}, {40, 2}, {42, 2}, {44, 2}, {46, 2},
-	{48, 4}, {52, 4}, {56, 4}, {60, 4}, {64, 8}, {72, 8}, {80, 4}, {84, 2},
-	{86, 2}, {88, 2}, {90, 2}, {92, 2}, {94, 1}, {95, 1}, {96, 4},
+	{0, 2},	  {2, 2},   {4, 2},  {6, 2},   {8, 2},	 {10, 2},  {28, 2},
+	{30, 2},  {32, 2},  {34, 2}, {36, 2},  {38, 2},	 {40, 2},  {42, 2},
+	{44, 2},  {46, 2},  {48, 4}, {52, 4},  {56, 4},	 {60, 4},  {64, 8},
+	{72, 8},  {80, 4},  {84, 2}, {86, 2},  {88, 2},	 {90, 2},  {92, 2},
+	{94, 1},  {95, 1},  {96, 4}, {100, 4}, {104, 4}, {108, 4}, {112, 1},
+	{113, 1}, {114, 1},
 };
 
 #define PICK(bytes, fields)                                                    \

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +32,29 @@ INF = float("inf")
 CHECK_ONLY, SEPARATE, OVER_A, OVER_B = range(4)
 
 _MAGIC = 0x5550434F
-_REQUEST = struct.Struct("<4I12I2I4f10II4II7I")
+_REQUEST = struct.Struct("<4I12I2I4f10II4I3I3I3f3i5I")
 _ANSWER = struct.Struct("<5Q")
 # Gaps along axes (bits of runner.c: 1 c, 2 h, 4 w, 8 n), and what an operator
 # must support to have them: channels alone leave pixels evenly spaced.
 _GAPS = {1: Views.EVEN, 2: Views.ANY, 4: Views.ANY, 15: Views.ANY}
 _REFUSED, _DONE, _BAD_WEIGHTS, _WROTE_OUTSIDE = range(4)
+
+
+@dataclass(frozen=True)
+class Quant:
+    """How a tensor stores numbers: as f32, or in 8 bits with a scale."""
+
+    scale: float = 0.0
+    zero: int = 0
+    dtype: int = spec.DTYPE_S8
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The type of its elements."""
+        return np.dtype("<f4" if self.dtype == spec.DTYPE_F32 else "i1")
+
+
+F32 = Quant(dtype=spec.DTYPE_F32)
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,9 @@ class Op:
     function: int = 0
     panel_bytes: int = 0
     weights_format: int = spec.WEIGHTS_F32
+    a_quant: Quant = F32
+    b_quant: Quant = F32
+    out_quant: Quant = F32
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,14 @@ VARIANTS = {
         Variant(
             "arm64-a73",
             "neon_a73",
+            "arm64",
+            "aarch64-linux-gnu-gcc",
+            _ARM_FLAGS,
+            _EMULATOR,
+        ),
+        Variant(
+            "arm64-a76",
+            "neon_a76",
             "arm64",
             "aarch64-linux-gnu-gcc",
             _ARM_FLAGS,
@@ -269,10 +298,12 @@ class Runner:
         gaps: tuple[int, int] = (0, 0),
     ) -> Array:
         data = [np.asarray(steps, "<u4").tobytes()]
-        data += [np.asarray(x, "<f4").tobytes() for x in (a, b) if x is not None]
+        for x, quant in ((a, op.a_quant), (b, op.b_quant)):
+            if x is not None:
+                data.append(np.asarray(x, quant.numpy).tobytes())
         data.append(weights)
         _, out = self._ask(op, mode, steps, data, len(weights), repeat, gaps)
-        return np.frombuffer(out, np.float32).reshape(op.out)
+        return np.frombuffer(out, op.out_quant.numpy).reshape(op.out)
 
     def _ask(
         self,
@@ -284,6 +315,7 @@ class Runner:
         repeat: int = 1,
         gaps: tuple[int, int] = (0, 0),
     ) -> tuple[Sizes, bytes]:
+        quants = (op.a_quant, op.b_quant, op.out_quant)
         head = _REQUEST.pack(
             _MAGIC,
             mode,
@@ -306,6 +338,9 @@ class Runner:
             op.function,
             op.panel_bytes,
             op.weights_format,
+            *(quant.dtype for quant in quants),
+            *(quant.scale for quant in quants),
+            *(quant.zero for quant in quants),
             weights_bytes,
             len(steps),
             repeat,
@@ -414,3 +449,50 @@ def int8_panels(panels: bytes, panel_bytes: int) -> tuple[bytes, bytes]:
         stored.append(bias.tobytes() + scale.astype("<f4").tobytes() + body)
         meant.append(bias.tobytes() + (quantised.astype(np.float32) * scale).tobytes())
     return b"".join(stored), b"".join(meant)
+
+
+def pack_conv_s8(
+    weight: npt.NDArray[np.int8],
+    bias: npt.NDArray[np.int32],
+    multiplier: Array,
+    groups: int = 1,
+) -> bytes:
+    """Pack ONNX convolution weights ``(cout, cin/groups, kh, kw)`` of 8 bits."""
+    cout, cin_g, kh, kw = weight.shape
+    cout_g = cout // groups
+    panels = -(-cout_g // 8)
+    k = kh * kw * cin_g
+    blocks = -(-k // 4)
+    rows = np.zeros((groups, panels * 8, blocks * 4), np.int8)
+    rows[:, :cout_g, :k] = weight.transpose(0, 2, 3, 1).reshape(groups, cout_g, -1)
+    heads = np.zeros((2, groups, panels * 8), "<u4")
+    heads[0, :, :cout_g] = bias.astype("<i4").view("<u4").reshape(groups, cout_g)
+    heads[1, :, :cout_g] = multiplier.astype("<f4").view("<u4").reshape(groups, cout_g)
+    out = []
+    for group in range(groups):
+        for panel in range(panels):
+            lanes = slice(8 * panel, 8 * panel + 8)
+            out += [heads[0, group, lanes].tobytes(), heads[1, group, lanes].tobytes()]
+            body = rows[group, lanes].reshape(8, blocks, 4).transpose(1, 0, 2)
+            out.append(body.tobytes())
+    return b"".join(out)
+
+
+def pack_depthwise_s8(
+    weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32], multiplier: Array
+) -> bytes:
+    """Pack ONNX depthwise weights ``(c, 1, kh, kw)`` of 8 bits."""
+    channels, _, kh, kw = weight.shape
+    out = []
+    for first in range(0, channels, 8):
+        lanes = min(8, channels - first)
+        panel = bytearray(64 + -(-8 * kh * kw // 32) * 32)
+        panel[: 4 * lanes] = bias[first : first + lanes].astype("<i4").tobytes()
+        panel[32 : 32 + 4 * lanes] = (
+            multiplier[first : first + lanes].astype("<f4").tobytes()
+        )
+        body = np.zeros((kh * kw, 8), np.int8)
+        body[:, :lanes] = weight[first : first + lanes].reshape(lanes, -1).T
+        panel[64 : 64 + body.size] = body.tobytes()
+        out.append(bytes(panel))
+    return b"".join(out)

@@ -6,9 +6,15 @@
 #include "gemm_neon.h"
 #include "kernels_neon.h"
 
+#ifndef UC_WITH_DOT_PRODUCTS
+#define UC_SET_ID UC_KERNEL_SET_NEON_A73
+#define UC_SET_NAME "neon-a73"
+#define UC_SET_QS8 uc_qs8_mlal
+#endif
+
 const struct uc_kernels uc_kernels = {
-	.id = UC_KERNEL_SET_NEON_A73,
-	.name = "neon-a73",
+	.id = UC_SET_ID,
+	.name = UC_SET_NAME,
 	.rows =
 		{
 			{
@@ -28,4 +34,5 @@ const struct uc_kernels uc_kernels = {
 			},
 		},
 	UC_NEON_SHARED_KERNELS,
+	.qs8 = &UC_SET_QS8,
 };

@@ -29,4 +29,5 @@ const struct uc_kernels uc_kernels = {
 			},
 		},
 	UC_NEON_SHARED_KERNELS,
+	.qs8 = &uc_qs8_mlal,
 };

@@ -81,4 +81,5 @@ const struct uc_kernels uc_kernels = {
 	.exp = UC_XNN(raddstoreexpminusmax_ukernel__sse2_rr2_p5_u16_acc2),
 	.transpose = xnn_x32_transposec_ukernel__4x4_sse,
 	.bilinear = UC_XNN(ibilinear_ukernel__sse_c8),
+	.qs8 = &uc_qs8_scalar,
 };

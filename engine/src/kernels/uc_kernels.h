@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "qs8.h"
 #include "uc_spec.h"
 
 #define UC_MAX_TILE_ROWS 8 /* spec: Scratch counts on it */
@@ -202,6 +203,7 @@ struct uc_kernels {
 	uc_vexp_fn *exp;
 	uc_transpose_fn *transpose;
 	uc_bilinear_fn *bilinear;
+	const struct uc_qs8_kernels *qs8; /* 8-bit activations */
 };
 
 extern const struct uc_kernels uc_kernels;

@@ -21,6 +21,15 @@ static const struct uc_op_type *const types[] = {
 	[UC_OP_UNARY] = &uc_op_function,
 	[UC_OP_GATHER] = &uc_op_gather,
 	[UC_OP_RESIZE_LINEAR] = &uc_op_resize_linear,
+	[UC_OP_QUANTIZE] = &uc_op_quantize,
+	[UC_OP_DEQUANTIZE] = &uc_op_dequantize,
+	[UC_OP_LOOKUP_S8] = &uc_op_lookup_s8,
+	[UC_OP_CONV_2D_S8] = &uc_op_conv2d_s8,
+	[UC_OP_DEPTHWISE_CONV_2D_S8] = &uc_op_dwconv2d_s8,
+	[UC_OP_ADD_S8] = &uc_op_add_s8,
+	[UC_OP_MUL_S8] = &uc_op_mul_s8,
+	[UC_OP_MAX_POOL_2D_S8] = &uc_op_max_pool_s8,
+	[UC_OP_AVERAGE_POOL_2D_S8] = &uc_op_average_pool_s8,
 };
 
 const struct uc_op_type *uc_op_find(uint16_t code)

@@ -29,6 +29,15 @@ extern const struct uc_op_type uc_op_constant;
 extern const struct uc_op_type uc_op_function;
 extern const struct uc_op_type uc_op_gather;
 extern const struct uc_op_type uc_op_resize_linear;
+extern const struct uc_op_type uc_op_quantize;
+extern const struct uc_op_type uc_op_dequantize;
+extern const struct uc_op_type uc_op_lookup_s8;
+extern const struct uc_op_type uc_op_conv2d_s8;
+extern const struct uc_op_type uc_op_dwconv2d_s8;
+extern const struct uc_op_type uc_op_add_s8;
+extern const struct uc_op_type uc_op_mul_s8;
+extern const struct uc_op_type uc_op_max_pool_s8;
+extern const struct uc_op_type uc_op_average_pool_s8;
 
 #define UC_QUAD 4 /* floats to a vector register */
 #define UC_PANEL_CHANNEL_BYTES (UC_PANEL_CHANNELS * sizeof(float))

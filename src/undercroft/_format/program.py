@@ -18,7 +18,17 @@ from undercroft import _spec
 from undercroft._spec import Op, Scheme
 from undercroft.errors import FormatError
 
-__all__ = ["Dims", "OpRecord", "Program", "TensorRecord", "decode", "encode"]
+__all__ = [
+    "DTYPE_BYTES",
+    "NOT_QUANTISED",
+    "Dims",
+    "OpRecord",
+    "Program",
+    "Quantisation",
+    "TensorRecord",
+    "decode",
+    "encode",
+]
 
 Dims = tuple[int, int, int, int]
 
@@ -26,8 +36,28 @@ IO_TABLE_BYTES: Final = 2 * 2 * _spec.MAX_IO
 
 _HEADER: Final = struct.Struct("<IHHHHBBHIIQQQQQQQQI36s")
 _TENSOR: Final = struct.Struct("<IIIIQQHHBBH4I8s")
-_OP: Final = struct.Struct("<HHHHHHffff10HIIIIQQI4HHBBI28s")
+_OP: Final = struct.Struct("<HHHHHHffff10HIIIIQQI4HHBBI3f3b13s")
 _IO: Final = struct.Struct(f"<{2 * _spec.MAX_IO}H")
+
+
+DTYPE_BYTES: Final = {_spec.DTYPE_F32: 4, _spec.DTYPE_S8: 1}
+"""Bytes of an element of each type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """What an 8-bit integer stands for: scale * (integer - zero).
+
+    Attributes:
+        scale: Positive; 0 for a tensor of f32.
+        zero: From -128 to 127; 0 for a tensor of f32.
+    """
+
+    scale: float = 0.0
+    zero: int = 0
+
+
+NOT_QUANTISED: Final = Quantisation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +101,7 @@ class TensorRecord:
     @property
     def size_bytes(self) -> int:
         """How many bytes it takes."""
-        return 4 * self.element_count
+        return DTYPE_BYTES.get(self.dtype, 4) * self.element_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +138,8 @@ class OpRecord:
     spill_page: int = 0
     """SPILL, FILL: the first page of the slot."""
     weights_format: int = _spec.WEIGHTS_F32
+    quants: tuple[Quantisation, Quantisation, Quantisation] = (NOT_QUANTISED,) * 3
+    """Of input_a, input_b and output."""
 
     @property
     def streamed_panels(self) -> int:
@@ -258,7 +290,9 @@ def encode(program: Program) -> bytes:
             op.weights_format,
             op.function,
             op.spill_page,
-            bytes(28),
+            *(quant.scale for quant in op.quants),
+            *(quant.zero for quant in op.quants),
+            bytes(13),
         )
     return bytes(out)
 
@@ -351,7 +385,9 @@ def _decode_tensor(data: memoryview, offset: int, index: int) -> TensorRecord:
     )
     where = f"tensor {index}"
     _expect(not any(rest), f"{where}: reserved bytes are not zero")
-    _expect(size_bytes == tensor.size_bytes, f"{where}: bytes are not n*h*w*c*4")
+    _expect(
+        size_bytes == tensor.size_bytes, f"{where}: bytes are not those of its elements"
+    )
     return tensor
 
 
@@ -393,6 +429,11 @@ def _decode_op(data: memoryview, offset: int, index: int) -> OpRecord:
         function=fields[33],
         spill_page=fields[34],
         weights_format=fields[32],
+        quants=(
+            Quantisation(fields[35], fields[38]),
+            Quantisation(fields[36], fields[39]),
+            Quantisation(fields[37], fields[40]),
+        ),
     )
 
 

@@ -15,8 +15,14 @@ from typing import Final
 
 from undercroft import _spec
 from undercroft._format import weights
-from undercroft._format.ops import OPS, Shapes, Views
-from undercroft._format.program import Dims, OpRecord, Program, TensorRecord
+from undercroft._format.ops import OPS, OpType, Shapes, Views
+from undercroft._format.program import (
+    NOT_QUANTISED,
+    Dims,
+    OpRecord,
+    Program,
+    TensorRecord,
+)
 from undercroft._format.program_life import (
     check_lives,
     check_sharing,
@@ -93,7 +99,11 @@ def _check_tensors(program: Program) -> None:
             all(1 <= dim <= _spec.MAX_DIM for dim in tensor.dims),
             f"{where}: dimensions {tensor.dims}",
         )
-        _expect(tensor.dtype == _spec.DTYPE_F32, f"{where}: dtype {tensor.dtype}")
+        _expect(
+            tensor.dtype == _spec.DTYPE_F32
+            or (tensor.dtype == _spec.DTYPE_S8 and index not in at_boundary),
+            f"{where}: dtype {tensor.dtype}",
+        )
         _expect(
             tensor.wire_layout in (_spec.WIRE_AS_STORED, _spec.WIRE_NCHW),
             f"{where}: wire layout {tensor.wire_layout}",
@@ -325,6 +335,7 @@ class _OpCheck:
                 tensor == _spec.NO_TENSOR or _gaps(self.program, tensor) <= views,
                 f"tensor {tensor} has gaps that it cannot step over",
             )
+        self.check_types(op_type)
         shapes = _shapes(self.program, op)
         op_type.check(shapes, self.expect)
         self.expect(
@@ -332,6 +343,35 @@ class _OpCheck:
             f"weights of format {op.weights_format}",
         )
         self.check_panels(weights.panels(op_type, shapes, op.weights_format))
+
+    def check_types(self, op_type: OpType) -> None:
+        """Every operand has the operator's type, and a scale if that is s8."""
+        op = self.op
+        for tensor, dtype, quant in (
+            (op.input_a, op_type.input_dtype, op.quants[0]),
+            (op.input_b, op_type.input_dtype, op.quants[1]),
+            (op.output, op_type.output_dtype, op.quants[2]),
+        ):
+            if tensor == _spec.NO_TENSOR or dtype == _spec.DTYPE_F32:
+                self.expect(quant == NOT_QUANTISED, "a scale where nothing is s8")
+            else:
+                self.expect(
+                    0 < quant.scale < math.inf and -128 <= quant.zero <= 127,
+                    f"scale {quant.scale}, zero point {quant.zero}",
+                )
+            if tensor != _spec.NO_TENSOR:
+                got = self.program.tensors[tensor].dtype
+                self.expect(got == dtype, f"tensor {tensor} of dtype {got}")
+        self.expect(
+            not op_type.same_scale or op.quants[0] == op.quants[2],
+            "it cannot change the scale",
+        )
+        if op_type.output_dtype == _spec.DTYPE_S8:
+            low, high = op.act_min, op.act_max
+            self.expect(
+                -128 <= low <= high <= 127 and low == int(low) and high == int(high),
+                f"bounds {low} and {high} of 8 bits",
+            )
 
     def spill(self) -> None:
         """SPILL reads a tensor, FILL writes one; neither has anything else."""
@@ -341,6 +381,8 @@ class _OpCheck:
             tensor, other = other, tensor
         self.expect(tensor < len(self.program.tensors), "it has no tensor")
         self.expect((other, op.input_b, op.weights) == (none,) * 3, "operands")
+        self.expect(op.quants == (NOT_QUANTISED,) * 3, "it has scales")
+        self.expect(not op.weights_format, "it has a weights format")
         self.expect(
             not op.flags
             and not op.function

@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from undercroft import _spec
-from undercroft._format.program import Dims, OpRecord, Program, TensorRecord
+from undercroft._format.program import (
+    DTYPE_BYTES,
+    Dims,
+    OpRecord,
+    Program,
+    TensorRecord,
+)
 from undercroft.errors import FormatError
 
 __all__ = ["check_lives", "check_sharing", "check_views", "operands", "strides"]
@@ -54,7 +60,9 @@ def check_views(program: Program) -> None:
             f"{where}: it is not inside its root",
         )
         steps = zip(tensor.origin, strides(root.dims), strict=True)
-        offset = root.offset + 4 * sum(begin * step for begin, step in steps)
+        offset = root.offset + DTYPE_BYTES[root.dtype] * sum(
+            begin * step for begin, step in steps
+        )
         _expect(tensor.offset == offset, f"{where}: offset {tensor.offset}")
 
 

@@ -7,7 +7,7 @@ import os
 
 import onnx
 
-from undercroft._import import layout, patterns, source
+from undercroft._import import layout, patterns, quantised, source
 from undercroft._import.builder import Builder, Unsupported
 from undercroft._import.graph import Graph
 from undercroft._import.ops import handlers, onnx_names
@@ -38,7 +38,7 @@ def import_model(
     hint = f"supported, in float32: {', '.join(onnx_names(known))}"
     folded = source.load(model, input_shapes, frozenset(known))
     problems = list(folded.type_problems)
-    folded = patterns.simplified(folded)
+    folded = quantised.fused(patterns.simplified(folded))
     builder = Builder(folded)
     for info in folded.inputs:
         builder.add_input(info.name, info.shape, _input_order(folded, info.name))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undercroft import _spec
-from undercroft._format.program import Dims
+from undercroft._format.program import NOT_QUANTISED, Dims, Quantisation
 from undercroft._import import layout
 from undercroft._import.graph import NO_CLAMP, Attributes, Graph, Operator, Tensor
 from undercroft._import.layout import Order, Shape
@@ -178,6 +178,7 @@ class Builder:
         clamp: tuple[float, float] = NO_CLAMP,
         weights: Weights | None = None,
         into: Value | None = None,
+        quantisation: Quantisation = NOT_QUANTISED,
     ) -> Value:
         """Add an operator and return what it computes.
 
@@ -192,6 +193,7 @@ class Builder:
             clamp: Bounds of the result.
             weights: Weights.
             into: What it writes, of these dimensions; None for a new tensor.
+            quantisation: What the result's integers mean, of 8 bits.
         """
         if into is not None:
             dims = self.dims(into)
@@ -201,7 +203,11 @@ class Builder:
         name = self.node.outputs[0] if self.node else ""
         inputs = tuple(value.tensor for value in operands)
         self._settled.update(inputs)
-        output = self._tensor(name, dims) if into is None else into.tensor
+        output = (
+            self._tensor(name, dims, quantisation=quantisation)
+            if into is None
+            else into.tensor
+        )
         self._writer[output] = len(self._operators)
         self._operators.append(
             Operator(
@@ -390,7 +396,30 @@ class Builder:
             value, order, target if target[3] == size else (1, 1, rest, size)
         )
 
+    def dequantised(self, value: Value) -> Value:
+        """Return the numbers that 8-bit integers stand for."""
+        return self.emit(
+            Op.DEQUANTIZE, [value], value.shape, value.order, dims=self.dims(value)
+        )
+
+    def quantised(self, value: Value, quantisation: Quantisation) -> Value:
+        """Return a value in integers of 8 bits."""
+        return self.emit(
+            Op.QUANTIZE,
+            [value],
+            value.shape,
+            value.order,
+            dims=self.dims(value),
+            clamp=(-128.0, 127.0),
+            quantisation=quantisation,
+        )
+
     def _moved(self, value: Value, order: Order, dims: Dims | None) -> Value:
+        quantisation = self._tensors[value.tensor].quantisation
+        if quantisation != NOT_QUANTISED:
+            # What moves bytes does so with f32.
+            moved = self._moved(self.dequantised(value), order, dims)
+            return self.quantised(moved, quantisation)
         stored = self.dims(value)
         fine, target = self._split(value, order)
         found = layout.arrangement(stored, fine.shape, fine.order, target)
@@ -448,6 +477,9 @@ class Builder:
         if free and value.tensor not in self._settled:
             self._tensors[value.tensor] = replace(tensor, dims=dims)
             return value
+        if tensor.quantisation != NOT_QUANTISED:
+            whole = self._with_dims(self.dequantised(value), dims)
+            return self.quantised(whole, tensor.quantisation)
         return self.emit(Op.CLAMP, [value], value.shape, value.order, dims=dims)
 
     # ---- the whole
@@ -521,8 +553,14 @@ class Builder:
             self._tensors[tensor].parent is None
         )
 
-    def _tensor(self, name: str, dims: Dims, wire_layout: int = 0) -> int:
-        self._tensors.append(Tensor(name, dims, wire_layout))
+    def _tensor(
+        self,
+        name: str,
+        dims: Dims,
+        wire_layout: int = 0,
+        quantisation: Quantisation = NOT_QUANTISED,
+    ) -> int:
+        self._tensors.append(Tensor(name, dims, wire_layout, quantisation=quantisation))
         return len(self._tensors) - 1
 
     def _check_dims(self, dims: Dims) -> None:

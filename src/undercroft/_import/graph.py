@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from undercroft import _spec
 from undercroft._format.ops import OPS
-from undercroft._format.program import Dims
+from undercroft._format.program import DTYPE_BYTES, NOT_QUANTISED, Dims, Quantisation
 from undercroft._import.weights import Int8Weights, Weights
 from undercroft._spec import Op
 from undercroft.tensor import TensorInfo
@@ -31,6 +32,7 @@ class Tensor:
         wire_layout: For an input or output, how it crosses the boundary.
         parent: For a view, the tensor of which it is a box; never a view itself.
         origin: Where in its parent the box begins: n, h, w, c as stored.
+        quantisation: What its integers stand for; `NOT_QUANTISED` for f32.
     """
 
     name: str
@@ -38,11 +40,17 @@ class Tensor:
     wire_layout: int = 0
     parent: int | None = None
     origin: Dims = (0, 0, 0, 0)
+    quantisation: Quantisation = NOT_QUANTISED
+
+    @property
+    def dtype(self) -> int:
+        """The type of its elements."""
+        return _spec.DTYPE_F32 if self.quantisation == NOT_QUANTISED else _spec.DTYPE_S8
 
     @property
     def size_bytes(self) -> int:
         """How many bytes it takes."""
-        return 4 * math.prod(self.dims)
+        return DTYPE_BYTES[self.dtype] * math.prod(self.dims)
 
 
 @dataclass(frozen=True, slots=True)

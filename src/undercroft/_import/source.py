@@ -31,6 +31,7 @@ InputShapes = Mapping[str, Sequence[int]]
 
 # Operators that only compute shapes: folding removes them once shapes are
 # static, so a model that cannot be folded is not blamed for them.
+_QUANTISED: Final = frozenset({("QuantizeLinear", "int8"), ("QuantizeLinear", "uint8")})
 _FOLDABLE: Final = frozenset(
     {
         "Cast",
@@ -350,7 +351,8 @@ def _type_problems(proto: onnx.ModelProto, held: Collection[str]) -> list[str]:
             problems.append(f"type {dtype} of input {value.name!r}")
     nodes = _nodes(proto)
     read = {name for node in nodes for name in node.inputs}
-    read.update(value.name for value in proto.graph.output)
+    outputs = {value.name for value in proto.graph.output}
+    read.update(outputs)
     for node in nodes:
         # A shape is known in advance, whatever the values are.
         if node.op_type in {"Shape", "Size"} or not computed.intersection(node.inputs):
@@ -359,7 +361,9 @@ def _type_problems(proto: onnx.ModelProto, held: Collection[str]) -> list[str]:
         problems += [
             f"type {types[name]} of {name!r}, made by {operator_problem(node)}"
             for name in node.outputs
-            if name in read and types.get(name, "float32") != "float32"
+            if name in read
+            and types.get(name, "float32") != "float32"
+            and (name in outputs or (node.op_type, types[name]) not in _QUANTISED)
         ]
     return problems
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from undercroft._format.ops import OPS, align
+from undercroft._format.program import DTYPE_BYTES
 from undercroft._planner import cost
 from undercroft._planner.bands import Banded, BandRoot, banded
 from undercroft._planner.lives import Lifetime
@@ -150,7 +151,7 @@ def band_segment(
 
 def row_bytes(net: Network, root: int) -> int:
     """Return the bytes of one row of a root."""
-    return 4 * math.prod(net.roots[root].dims[2:])
+    return DTYPE_BYTES[net.roots[root].dtype] * math.prod(net.roots[root].dims[2:])
 
 
 def _slots(net: Network, bands: Banded) -> tuple[list[Slot], list[int], list[int]]:

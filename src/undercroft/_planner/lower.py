@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,8 @@ from undercroft import _spec
 from undercroft._format import weights as weights_rules
 from undercroft._format.ops import OPS, Shapes, align
 from undercroft._format.program import (
-    Dims,
+    DTYPE_BYTES,
+    NOT_QUANTISED,
     OpRecord,
     Program,
     TensorRecord,
@@ -107,7 +109,7 @@ def laid_out(
         tuple(offsets),
         placement,
         scratch,
-        sum(_spill_pages(step, page_bytes) for step in spills),
+        sum(_spill_pages(steps, step, page_bytes) for step in spills),
         live,
         tuple(zip(owners, placement.offsets, buffers, strict=True)),
     )
@@ -166,7 +168,9 @@ def _overwrites(
     if len({read.root for read in step.reads}) != len(step.reads):
         return None
     for position, read in enumerate(step.reads):
-        same_size = position == 0 and _size(read.dims) == _size(out.dims)
+        same_size = position == 0 and (
+            steps.places[read.root].size_bytes == steps.places[out.root].size_bytes
+        )
         if (
             read == _whole(steps, read.root)
             and steps.places[read.root].segment < 0
@@ -175,10 +179,6 @@ def _overwrites(
         ):
             return read.root
     return None
-
-
-def _size(dims: Dims) -> int:
-    return 4 * dims[0] * dims[1] * dims[2] * dims[3]
 
 
 Owner = tuple[int, ...] | int
@@ -208,7 +208,7 @@ def _buffers(
     owners: list[Owner] = []
     buffers: list[Buffer] = []
     for roots in chain.values():
-        size = max(align(_size(steps.places[root].dims)) for root in roots)
+        size = max(align(steps.places[root].size_bytes) for root in roots)
         first = segment_of(lives[roots[0]][0])
         life = Lifetime(first, max(first, segment_of(lives[roots[-1]][1])))
         owners.append(tuple(roots))
@@ -242,8 +242,10 @@ def _offsets(
     return offsets
 
 
-def _spill_pages(step: Step, page_bytes: int) -> int:
-    return -(-_size(step.reads[0].dims) // page_bytes)
+def _spill_pages(steps: Unrolled, step: Step, page_bytes: int) -> int:
+    read = step.reads[0]
+    element = DTYPE_BYTES[steps.places[read.root].dtype]
+    return -(-element * math.prod(read.dims) // page_bytes)
 
 
 def _scratch(steps: Unrolled, step: Step, page_bytes: int) -> int:
@@ -314,7 +316,9 @@ def _tensors(layout: Layout, base: int) -> list[TensorRecord]:
         if not is_root:
             _, h, w, c = place_.dims
             strides = (h * w * c, w * c, c, 1)
-            offset += 4 * sum(a * b for a, b in zip(box.origin, strides, strict=True))
+            offset += DTYPE_BYTES[place_.dtype] * sum(
+                a * b for a, b in zip(box.origin, strides, strict=True)
+            )
         records.append(
             TensorRecord(
                 dims=box.dims,
@@ -328,6 +332,7 @@ def _tensors(layout: Layout, base: int) -> list[TensorRecord]:
                 if is_root
                 else layout.number[_whole(layout.steps, box.root)],
                 origin=box.origin,
+                dtype=place_.dtype,
             )
         )
     return records
@@ -352,7 +357,7 @@ def _ops(
         if step.code is Op.SPILL:
             slots[step.spill] = spill
             record = replace(record, spill_page=spill)
-            spill += _spill_pages(step, page_bytes)
+            spill += _spill_pages(layout.steps, step, page_bytes)
         elif step.code is Op.FILL:
             record = replace(record, spill_page=slots[step.spill])
         records.append(record)
@@ -385,6 +390,13 @@ def _record(
             resident = residency.resident[step.weights]
             step_panels = residency.steps[step.weights]
             scheme = _scheme(count, resident, step_panels)
+    boxes = (*step.reads, None, None)[:2]
+    quants = tuple(
+        NOT_QUANTISED
+        if box is None or step.code in (Op.SPILL, Op.FILL)
+        else layout.steps.places[box.root].quantisation
+        for box in (*boxes, step.writes)
+    )
     streamed = 0 if held != none else (count - resident) * panel_bytes
     record = OpRecord(
         code=step.code,
@@ -414,6 +426,7 @@ def _record(
         weights_format=step.operator.weights.format
         if step.operator and step.operator.weights
         else _spec.WEIGHTS_F32,
+        quants=(quants[0], quants[1], quants[2]),
     )
     return record, streamed
 

@@ -193,7 +193,10 @@ def network(graph: Graph) -> Network:
 
 
 def _fresh(roots: list[Tensor], box: Box) -> Box:
-    roots.append(Tensor(f"{roots[box.root].name}.copy", box.dims))
+    source = roots[box.root]
+    roots.append(
+        Tensor(f"{source.name}.copy", box.dims, quantisation=source.quantisation)
+    )
     return Box(len(roots) - 1, _ORIGIN, box.dims)
 
 

@@ -61,7 +61,11 @@ def spilled(net: Network, root: int, start: int, stop: int) -> Network | None:
     roots = (
         *net.roots,
         Tensor(f"{name}.ticket", ticket.dims),
-        Tensor(f"{name}.again", again.dims),
+        Tensor(
+            f"{name}.again",
+            again.dims,
+            quantisation=net.roots[root].quantisation,
+        ),
     )
     out = Node(
         Operator(f"{name}.spill", Op.SPILL, (), 0),

@@ -8,10 +8,12 @@ hold weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from undercroft._format.program import Dims
+from undercroft import _spec
+from undercroft._format.program import DTYPE_BYTES, NOT_QUANTISED, Dims, Quantisation
 from undercroft._import.graph import Operator
 from undercroft._planner.bands import Banded, Kept
 from undercroft._planner.groups import Segment, Slot
@@ -34,6 +36,7 @@ class Place:
         root: The root of the network that it is, or is a part of; -1 for
             held weights.
         wire_layout: As in the import graph.
+        quantisation: As in the import graph.
     """
 
     dims: Dims
@@ -41,6 +44,17 @@ class Place:
     slot: Slot
     root: int
     wire_layout: int = 0
+    quantisation: Quantisation = NOT_QUANTISED
+
+    @property
+    def dtype(self) -> int:
+        """The type of its elements."""
+        return _spec.DTYPE_F32 if self.quantisation == NOT_QUANTISED else _spec.DTYPE_S8
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it takes."""
+        return DTYPE_BYTES[self.dtype] * math.prod(self.dims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +134,14 @@ class _Unrolling:
         if root not in self._whole:
             tensor = self.net.roots[root]
             self._whole[root] = self.place(
-                Place(tensor.dims, -1, ("whole", root), root, tensor.wire_layout)
+                Place(
+                    tensor.dims,
+                    -1,
+                    ("whole", root),
+                    root,
+                    tensor.wire_layout,
+                    tensor.quantisation,
+                )
             )
         return self._whole[root]
 

@@ -41,6 +41,9 @@ struct request {
 	uint32_t function;
 	uint32_t panel_bytes; /* what CONSTANT asks for */
 	uint32_t weights_format;
+	uint32_t dtypes[3]; /* of a, b, out */
+	float scales[3];
+	int32_t zeros[3];
 	uint32_t weights_bytes;
 	uint32_t step_count;
 	uint32_t repeat;
@@ -118,17 +121,18 @@ static void free_buffers(void)
 }
 
 /* With gaps, a box of a root that is larger on both sides. */
-static struct uc_tensor tensor_of(const uint32_t dims[4], uint32_t gaps)
+static struct uc_tensor tensor_of(const uint32_t dims[4], uint32_t gaps,
+				  uint32_t dtype)
 {
 	struct uc_tensor t = {
 		.n = dims[0],
 		.h = dims[1],
 		.w = dims[2],
 		.c = dims[3],
-		.dtype = UC_DTYPE_F32,
+		.dtype = (uint8_t)dtype,
 	};
 
-	t.bytes = (uint64_t)t.n * t.h * t.w * t.c * 4;
+	t.bytes = (uint64_t)t.n * t.h * t.w * t.c * uc_dtype_bytes(t.dtype);
 	t.parent = gaps ? 0 : UC_NO_TENSOR;
 	uc_tensor_set_dense(&t);
 	if (!gaps)
@@ -145,15 +149,18 @@ static struct uc_tensor tensor_of(const uint32_t dims[4], uint32_t gaps)
 
 static size_t root_bytes(const struct uc_tensor *t)
 {
-	return 4 * (size_t)((t->n + 2 * t->origin[0]) * t->stride_n);
+	return uc_dtype_bytes(t->dtype) *
+	       (size_t)((t->n + 2 * t->origin[0]) * t->stride_n);
 }
 
 static float *first_of(const struct uc_tensor *t, const struct buffer *root)
 {
-	float *data = (float *)(void *)root->data;
+	size_t element = t->origin[0] * t->stride_n +
+			 t->origin[1] * t->stride_h +
+			 t->origin[2] * t->stride_w + t->origin[3];
 
-	return data + t->origin[0] * t->stride_n + t->origin[1] * t->stride_h +
-	       t->origin[2] * t->stride_w + t->origin[3];
+	return (float *)(void *)(root->data +
+				 uc_dtype_bytes(t->dtype) * element);
 }
 
 enum move { INTO_BOX, OUT_OF_BOX };
@@ -162,17 +169,17 @@ enum move { INTO_BOX, OUT_OF_BOX };
 static void move_box(const struct uc_tensor *t, const struct buffer *root,
 		     uint8_t *dense, enum move move)
 {
-	float *first = first_of(t, root);
-	size_t run = 4 * (size_t)t->c;
+	uint8_t *first = (uint8_t *)first_of(t, root);
+	size_t size = uc_dtype_bytes(t->dtype);
+	size_t run = size * t->c;
 
 	for (uint64_t i = 0; i < (uint64_t)t->n * t->h * t->w; i++) {
-		float *pixel = first + i / t->w / t->h * t->stride_n +
-			       i / t->w % t->h * t->stride_h +
-			       i % t->w * t->stride_w;
+		uint8_t *pixel = first + size * (i / t->w / t->h * t->stride_n +
+						 i / t->w % t->h * t->stride_h +
+						 i % t->w * t->stride_w);
 
-		memcpy(move == INTO_BOX ? (uint8_t *)pixel : dense + i * run,
-		       move == INTO_BOX ? dense + i * run : (uint8_t *)pixel,
-		       run);
+		memcpy(move == INTO_BOX ? pixel : dense + i * run,
+		       move == INTO_BOX ? dense + i * run : pixel, run);
 	}
 }
 
@@ -231,6 +238,9 @@ static struct uc_op op_of(const struct request *rq)
 		.panel_bytes = rq->panel_bytes,
 		.weights = UC_NO_TENSOR,
 		.weights_format = (uint8_t)rq->weights_format,
+		.a_quant = {rq->scales[0], rq->zeros[0]},
+		.b_quant = {rq->scales[1], rq->zeros[1]},
+		.out_quant = {rq->scales[2], rq->zeros[2]},
 	};
 
 	for (size_t i = 0; i < 4; i++)
@@ -280,9 +290,9 @@ static void answer(const struct answer_head *head, const uint8_t *out)
 static void serve(const struct request *rq)
 {
 	struct uc_op op = op_of(rq);
-	struct uc_tensor a = tensor_of(rq->a, rq->gaps);
-	struct uc_tensor b = tensor_of(rq->b, rq->gaps);
-	struct uc_tensor out = tensor_of(rq->out, rq->out_gaps);
+	struct uc_tensor a = tensor_of(rq->a, rq->gaps, rq->dtypes[0]);
+	struct uc_tensor b = tensor_of(rq->b, rq->gaps, rq->dtypes[1]);
+	struct uc_tensor out = tensor_of(rq->out, rq->out_gaps, rq->dtypes[2]);
 	uint8_t *answered = NULL;
 	struct uc_op_shapes shapes = {
 		.op = &op,

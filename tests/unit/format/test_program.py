@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from helpers.onnx_nets import Net
 from undercroft import _spec
 from undercroft._format.program import (
+    NOT_QUANTISED,
     OpRecord,
     Program,
+    Quantisation,
     TensorRecord,
     decode,
     encode,
@@ -139,7 +141,10 @@ BROKEN = {
     "tensor not aligned": tensor(0, offset=START + 9217),
     "tensor over the scratch": tensor(0, offset=START + 9152),
     "tensor beyond the arena": tensor(0, offset=1 << 30),
-    "tensor of unknown type": tensor(0, dtype=2),
+    "tensor of unknown type": tensor(1, dtype=3),
+    "input of 8 bits": tensor(0, dtype=_spec.DTYPE_S8),
+    "tensor of 8 bits for an operator of f32": tensor(1, dtype=_spec.DTYPE_S8),
+    "scale of f32": op(0, quants=(Quantisation(1.0),) + (NOT_QUANTISED,) * 2),
     "unknown wire layout": tensor(0, wire_layout=2),
     "wire layout inside": tensor(1, wire_layout=_spec.WIRE_NCHW),
     "first op wrong": tensor(1, first_op=1),
@@ -219,12 +224,14 @@ def test_every_rule_is_refused(name: str) -> None:
         (192 + 40, 1),  # a root with an origin
         (192 + 56, 1),  # reserved
         (192 + 63, 1),  # reserved
-        (448, 99),  # operator
+        (448 + 100, 1),  # a scale
+        (448 + 113, 1),  # a zero point
+        (448 + 115, 1),  # reserved
+        (448, 250),  # operator
         (448 + 10, 9),  # scheme
         (448 + 92, 1),  # held weights
         (448 + 94, 1),  # reserved
         (448 + 96, 1),  # a spill page without a spill
-        (448 + 100, 1),  # reserved
         (448 + 127, 1),  # reserved
     ],
 )

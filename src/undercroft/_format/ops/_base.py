@@ -157,6 +157,9 @@ class OpType:
         input_views: Which gaps the inputs may have.
         output_views: Which gaps the output may have.
         int8_weights: Whether its weights may be stored in 8 bits.
+        same_scale: Whether output and input_a have the same scale.
+        input_dtype: Element type of its inputs.
+        output_dtype: Element type of its output.
         check: States the rules of its shapes and parameters.
         panels: Returns (bytes of a panel, number of panels); (0, 0) for none.
         scratch: Returns the bytes that it needs of the scratch region.
@@ -173,6 +176,9 @@ class OpType:
     input_views: Views = Views.DENSE
     output_views: Views = Views.DENSE
     int8_weights: bool = False
+    same_scale: bool = False
+    input_dtype: int = _spec.DTYPE_F32
+    output_dtype: int = _spec.DTYPE_F32
     check: Callable[[Shapes, Expect], None] = same_shape
     panels: Callable[[Shapes], tuple[int, int]] = no_panels
     scratch: Callable[[Shapes], int] = no_scratch

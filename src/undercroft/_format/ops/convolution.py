@@ -30,7 +30,7 @@ def depthwise_slots(taps: int) -> int:
     return next(slots for slots in _DEPTHWISE_SLOTS if taps <= slots)
 
 
-def _check(s: Shapes, expect: Expect) -> None:
+def check_convolution(s: Shapes, expect: Expect) -> None:
     op, a, out = s.op, s.input, s.out
     check_window(s, expect)
     expect(a[0] == out[0], "the batch changes")
@@ -52,7 +52,7 @@ def _check_depthwise(s: Shapes, expect: Expect) -> None:
     groups, channels = s.op.groups, s.input[3]
     expect(groups == channels == s.out[3], f"{groups} groups for {channels} channels")
     expect(s.taps <= _DEPTHWISE_SLOTS[-1], f"a kernel of {s.op.kernel}")
-    _check(s, expect)
+    check_convolution(s, expect)
 
 
 def _panels(s: Shapes) -> tuple[int, int]:
@@ -93,7 +93,7 @@ OP_TYPES: Final = (
         input_views=Views.ANY,
         output_views=Views.EVEN,
         int8_weights=True,
-        check=_check,
+        check=check_convolution,
         panels=_panels,
         scratch=_scratch,
         macs=_macs,

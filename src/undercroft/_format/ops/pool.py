@@ -17,7 +17,7 @@ from undercroft._format.ops._window import check_window
 from undercroft._spec import Op
 
 
-def _check(s: Shapes, expect: Expect) -> None:
+def check_pool(s: Shapes, expect: Expect) -> None:
     op, a, out = s.op, s.input, s.out
     check_window(s, expect)
     expect((a[0], a[3]) == (out[0], out[3]), "batch or channels change")
@@ -53,7 +53,7 @@ OP_TYPES: Final = (
         code=Op.MAX_POOL_2D,
         input_views=Views.ANY,
         output_views=Views.ANY,
-        check=_check,
+        check=check_pool,
         scratch=_scratch,
         instructions=_instructions,
     ),
@@ -62,7 +62,7 @@ OP_TYPES: Final = (
         flags=_spec.OP_FLAG_COUNT_INCLUDE_PAD,
         input_views=Views.ANY,
         output_views=Views.ANY,
-        check=_check,
+        check=check_pool,
         scratch=_scratch,
         instructions=_instructions,
     ),

@@ -34,6 +34,7 @@ _MODULES: Final = (
     "passthrough",
     "pool",
     "power",
+    "quantised",
     "reduce",
     "reshape",
     "resize",

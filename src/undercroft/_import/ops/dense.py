@@ -78,6 +78,20 @@ def dense(
     )
 
 
+def is_whole_image(builder: Builder, deferred: Reshaped, rows: int) -> bool:
+    """Whether a matrix of so many rows multiplies all of a flattened image."""
+    image = deferred.source
+    flat = (image.shape[0], math.prod(image.shape[1:]))
+    return (
+        len(image.shape) == 4
+        and deferred.shape == flat
+        and flat[1] == rows
+        and max(image.shape[2:]) <= _spec.MAX_KERNEL_SIZE
+        and layout.same_arrangement(image.shape, image.order, NHWC)
+        and builder.dims(image) == layout.canonical_dims(image.shape, NHWC)
+    )
+
+
 def _over_image(
     builder: Builder, deferred: Reshaped, matrix: Array, bias: Array, scale: float
 ) -> Value | None:
@@ -87,20 +101,10 @@ def _over_image(
     the image, so the weights are brought into the order of the image instead
     of the image into the order of the weights, at every inference.
     """
+    if not is_whole_image(builder, deferred, len(matrix)):
+        return None
     image = deferred.source
-    if len(image.shape) != 4 or deferred.shape != (
-        image.shape[0],
-        math.prod(image.shape[1:]),
-    ):
-        return None
     n, cin, height, width = image.shape
-    if (
-        max(height, width) > _spec.MAX_KERNEL_SIZE
-        or matrix.shape[0] != cin * height * width
-        or not layout.same_arrangement(image.shape, image.order, NHWC)
-        or builder.dims(image) != layout.canonical_dims(image.shape, NHWC)
-    ):
-        return None
     cout = matrix.shape[1]
     kernel = matrix.T.reshape(cout, cin, height, width)
     if scale != 1.0:
