@@ -14,6 +14,7 @@ import pytest
 
 import undercroft as uc
 from helpers import onnx_nets
+from helpers.suites import SUITES
 from undercroft._device.base import Invoker, Reply
 from undercroft._device.client import ModelClient
 from undercroft._device.host import HostDevice, HostInvoker
@@ -21,6 +22,7 @@ from undercroft._device.parcel import PageFile, Parcel
 from undercroft._spec import Command, Status
 from undercroft.errors import DeviceLostError, VerificationError
 from undercroft.keys import DevicePublicKey
+from undercroft.sealed import SealedModel
 
 pytestmark = [
     pytest.mark.engine,
@@ -43,12 +45,16 @@ class Bench:
     expected: np.ndarray
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+@pytest.fixture(scope="module", params=SUITES)
+def bench(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
     device = HostDevice("host:?arena=2MiB", private_key=bytes(range(1, 33)))
     case = onnx_nets.case("mobile_network")
     key = uc.ProviderKey.generate()
-    plan = uc.plan(case.model, budget=SMALL_BUDGET, page_bytes=4096)
+    plan = uc.plan(
+        case.model, budget=SMALL_BUDGET, page_bytes=4096, suite=request.param
+    )
     path = tmp_path_factory.mktemp("bench") / "net.sealed"
     sealed = uc.seal(case.model, path, plan=plan, signing_key=key)
     permit = uc.issue_license(
@@ -206,6 +212,22 @@ def test_pages_swapped_repeated_and_left_out(
         outputs, _ = model.infer(bench.inputs)
         assert np.array_equal(outputs[0], bench.expected)
     model.close()
+
+
+def test_no_changed_page_is_used(bench: Bench, tmp_path: Path) -> None:
+    with SealedModel.open(bench.sealed) as sealed:
+        header = sealed.header
+        start = bench.sealed.stat().st_size - header.page_count * header.slot_bytes
+    original = bench.sealed.read_bytes()
+    changed = tmp_path / "changed.sealed"
+    for page in range(header.page_count):
+        # The ciphertext's first byte, its last, and the tag's last.
+        for offset in (0, header.page_bytes - 1, header.slot_bytes - 1):
+            data = bytearray(original)
+            data[start + page * header.slot_bytes + offset] ^= 0x40
+            changed.write_bytes(data)
+            with pytest.raises(VerificationError):
+                bench.device.load(changed, bench.license).infer(bench.inputs)
 
 
 def test_two_models_side_by_side(bench: Bench) -> None:

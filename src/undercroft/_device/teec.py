@@ -138,11 +138,15 @@ class TeecSharedMemory(ctypes.Structure):
     )
 
 
-class _Temp(ctypes.Structure):
+class TemporaryMemory(ctypes.Structure):
+    """`TEEC_TempMemoryReference`."""
+
     _fields_ = (("buffer", ctypes.c_void_p), ("size", ctypes.c_size_t))
 
 
-class _Registered(ctypes.Structure):
+class RegisteredMemory(ctypes.Structure):
+    """`TEEC_RegisteredMemoryReference`."""
+
     _fields_ = (
         ("parent", ctypes.POINTER(TeecSharedMemory)),
         ("size", ctypes.c_size_t),
@@ -150,14 +154,20 @@ class _Registered(ctypes.Structure):
     )
 
 
-class _Value(ctypes.Structure):
+class Value(ctypes.Structure):
+    """`TEEC_Value`."""
+
     _fields_ = (("a", ctypes.c_uint32), ("b", ctypes.c_uint32))
 
 
 class TeecParameter(ctypes.Union):
     """`TEEC_Parameter`."""
 
-    _fields_ = (("tmpref", _Temp), ("memref", _Registered), ("value", _Value))
+    _fields_ = (
+        ("tmpref", TemporaryMemory),
+        ("memref", RegisteredMemory),
+        ("value", Value),
+    )
 
 
 class TeecOperation(ctypes.Structure):
