@@ -90,3 +90,26 @@ def test_weights_in_8_bits(tmp_path: Path) -> None:
         assert told["ops"][0]["weights_format"] == weights
     assert 3.9 < sizes["f32"] / sizes["int8"] < 4
     assert undercroft("plan", str(path), "--weights", "int4").returncode == 2
+
+
+def test_sweep(model: str) -> None:
+    shape = ("--input-shape", "x=1,3,12,20")
+    result = undercroft("plan", model, *shape, "--sweep")
+    assert result.returncode == 0, result.stderr
+    assert "unlimited" in result.stdout
+    result = undercroft("plan", model, *shape, "--sweep", "--json")
+    points = json.loads(result.stdout)["plans"]
+    assert points[-1]["budget_bytes"] is None
+    assert points[-1]["expected_overhead"] == pytest.approx(1.0)
+
+
+def test_pictures(model: str, tmp_path: Path) -> None:
+    shape = ("--input-shape", "x=1,3,12,20")
+    page = tmp_path / "plan.html"
+    result = undercroft("plan", model, *shape, "--html", str(page))
+    assert result.returncode == 0, result.stderr
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 2
+    # Nothing is fetched.
+    assert "http" not in text
+    assert "src=" not in text

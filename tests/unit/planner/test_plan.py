@@ -13,7 +13,7 @@ from helpers.onnx_nets import Case, Net, all_cases, case
 from undercroft import _models
 from undercroft._format.program import decode, encode
 from undercroft.errors import BudgetExceededError, PlanError, UnsupportedModelError
-from undercroft.plan import Plan, parse_budget, plan
+from undercroft.plan import Plan, parse_budget, plan, sweep
 
 MIB = 1 << 20
 
@@ -217,3 +217,23 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     assert any("scheme" in line for line in lines)
     assert any("sub-layer" in line for line in lines)
     assert ("MACs" in lines[1]) == (width >= 200)
+
+
+def test_a_sweep_goes_from_the_least_to_the_whole() -> None:
+    points = sweep(network().model, ["1KiB", "120KiB", "150KiB", None], page_bytes=4096)
+    assert [point.budget_bytes for point in points] == [120 * 1024, 150 * 1024, None]
+    overheads = [point.expected_overhead for point in points]
+    assert overheads == sorted(overheads, reverse=True)
+    assert overheads[-1] == pytest.approx(1.0)
+    assert points[0] == plan(network().model, "120KiB", page_bytes=4096)
+
+
+def test_the_suite_decides_what_decryption_costs() -> None:
+    made = {
+        suite: plan(network().model, "120KiB", page_bytes=4096, suite=suite)
+        for suite in ("aegis-128l", "chacha20-poly1305")
+    }
+    costs = [made[suite].expected_overhead for suite in made]
+    assert costs[0] < costs[1]
+    with pytest.raises(PlanError, match="no cipher suite"):
+        plan(network().model, suite="rot13")
