@@ -210,10 +210,10 @@ def _shared(net: Network, bands: Banded) -> dict[int, int]:
 def _copied_bytes(net: Network, bands: Banded) -> int:
     total = 0
     for root, band in bands.roots.items():
-        pixel = 4 * net.roots[root].dims[2]
+        channel = row_bytes(net, root) // net.roots[root].dims[3]
         for kept in band.kept:
             total += sum(
-                2 * pixel * part.channels * (part.rows[1] - part.rows[0])
+                2 * channel * part.channels * (part.rows[1] - part.rows[0])
                 for part in kept
             )
     return total

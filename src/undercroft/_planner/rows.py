@@ -12,8 +12,16 @@ from undercroft._spec import Op
 
 __all__ = ["Window", "bandable", "input_rows", "window"]
 
-CONVOLUTIONS: Final = frozenset({Op.CONV_2D, Op.DEPTHWISE_CONV_2D})
-POOLS: Final = frozenset({Op.MAX_POOL_2D, Op.AVERAGE_POOL_2D})
+CONVOLUTIONS: Final = frozenset(
+    {Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.CONV_2D_S8, Op.DEPTHWISE_CONV_2D_S8}
+)
+POOLS: Final = frozenset(
+    {Op.MAX_POOL_2D, Op.AVERAGE_POOL_2D, Op.MAX_POOL_2D_S8, Op.AVERAGE_POOL_2D_S8}
+)
+ROW_BY_ROW: Final = frozenset(
+    {Op.FULLY_CONNECTED, Op.QUANTIZE, Op.DEQUANTIZE, Op.ADD_S8, Op.MUL_S8}
+)
+"""Operators, beside elementwise ones, whose rows need the same rows only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +89,9 @@ def bandable(net: Network, node: Node) -> bool:
             reach = attributes.kernel[0]
         # A window that lies wholly in padding has no rows to name.
         return max(attributes.pads[0], attributes.pads[2]) < reach
-    if code is Op.CLAMP:
+    if code in (Op.CLAMP, Op.LOOKUP_S8):
         return node.reads[0].dims == writes.dims
-    return code is Op.FULLY_CONNECTED or (code in OPS and OPS[code].elementwise)
+    return code in ROW_BY_ROW or (code in OPS and OPS[code].elementwise)
 
 
 def input_rows(node: Node, operand: int, first: int, last: int) -> tuple[int, int]:

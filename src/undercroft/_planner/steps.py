@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from undercroft import _spec
 from undercroft._format.program import DTYPE_BYTES, NOT_QUANTISED, Dims, Quantisation
-from undercroft._import.graph import Operator
+from undercroft._import.graph import Attributes, Operator
 from undercroft._planner.bands import Banded, Kept
 from undercroft._planner.groups import Segment, Slot
 from undercroft._planner.network import Box, Network, Node
@@ -112,6 +113,16 @@ def unrolled(net: Network, segments: Sequence[Segment]) -> Unrolled:
         tuple(work.whole(root) for root in net.inputs),
         tuple(work.whole(root) for root in net.outputs),
     )
+
+
+_COPY_S8: Final = Operator(
+    "copy",
+    Op.MAX_POOL_2D_S8,
+    (),
+    0,
+    Attributes(kernel=(1, 1), stride=(1, 1), dilation=(1, 1)),
+    clamp=(-128.0, 127.0),
+)
 
 
 class _Unrolling:
@@ -212,10 +223,8 @@ class _Unrolling:
 
     def _open(self, root: int, rows: tuple[int, int], index: int, node: int) -> None:
         """Begin a band: make room, and bring back what was kept."""
-        _, _, w, c = self.net.roots[root].dims
-        place = self.place(
-            Place((1, rows[1] - rows[0], w, c), index, ("band", root), root)
-        )
+        w = self.net.roots[root].dims[2]
+        place = self.place(self._part_of(root, rows[1] - rows[0], index, "band"))
         self._band[root] = (place, rows[0])
         if root in self._kept:
             source, first, kept = self._kept.pop(root)
@@ -232,10 +241,10 @@ class _Unrolling:
         place, first = self._band.pop(root)
         if not kept:
             return
-        _, _, w, c = self.net.roots[root].dims
+        w = self.net.roots[root].dims[2]
         start = min(part.rows[0] for part in kept)
         stop = max(part.rows[1] for part in kept)
-        target = self.place(Place((1, stop - start, w, c), index, ("kept", root), root))
+        target = self.place(self._part_of(root, stop - start, index, "kept"))
         for part in kept:
             self._copy(
                 self._part(place, first, w, part),
@@ -245,6 +254,17 @@ class _Unrolling:
             )
         self._kept[root] = (target, start, kept)
 
+    def _part_of(self, root: int, rows: int, index: int, kind: str) -> Place:
+        tensor = self.net.roots[root]
+        w, c = tensor.dims[2:]
+        return Place(
+            (1, rows, w, c),
+            index,
+            (kind, root),
+            root,
+            quantisation=tensor.quantisation,
+        )
+
     @staticmethod
     def _part(place: int, first: int, width: int, part: Kept) -> Box:
         rows = part.rows[1] - part.rows[0]
@@ -252,7 +272,12 @@ class _Unrolling:
         return Box(place, origin, (1, rows, width, part.channels))
 
     def _copy(self, source: Box, target: Box, index: int, node: int) -> None:
-        self.steps.append(Step(Op.CLAMP, None, node, index, (source,), target))
+        operator = None
+        if self.places[target.root].dtype == _spec.DTYPE_S8:
+            # CLAMP is of floats; a window of one element copies as well.
+            operator = _COPY_S8
+        code = Op.CLAMP if operator is None else operator.code
+        self.steps.append(Step(code, operator, node, index, (source,), target))
 
     def _run_rows(self, position: int, rows: tuple[int, int], index: int) -> None:
         node = self.net.nodes[position]
