@@ -139,10 +139,9 @@ class Plan:
     def resident(self) -> Iterator[memoryview]:
         """Yield the resident blob, `resident_bytes` long, in chunks of any size."""
         assembled = self._planned.assembled
-        for node, count in zip(
-            self._planned.net.nodes, assembled.residency.resident, strict=True
+        for weights, count in zip(
+            assembled.layout.steps.sources, assembled.residency.resident, strict=True
         ):
-            weights = node.operator.weights
             if weights is None or not count:
                 continue
             yield from weights.panels(0, count)
@@ -156,7 +155,7 @@ class Plan:
         assembled = self._planned.assembled
         steps = assembled.layout.steps.steps
         for step, record in zip(steps, assembled.program.ops, strict=True):
-            weights = self._planned.net.nodes[step.weights].operator.weights
+            weights = assembled.layout.steps.sources[step.weights]
             if record.streamed_panels and weights is not None:
                 yield from weights.panels(record.resident_panels, record.panel_count)
 

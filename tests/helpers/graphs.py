@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from undercroft._import.graph import NO_CLAMP, Attributes, Graph, Operator, Tensor
+from undercroft._import.tables import GatherTables
 from undercroft._import.weights import (
     ConvWeights,
     DenseWeights,
@@ -141,6 +142,15 @@ class GraphNet:
 
     def global_pool(self, x: int) -> int:
         return self.emit(Op.GLOBAL_AVERAGE_POOL, (x,), (1, 1, 1, self.dims(x)[3]))
+
+    def enlarge(self, x: int) -> int:
+        """Every row and column twice, by tables."""
+        n, h, w, c = self.dims(x)
+        axes = [np.arange(size, dtype=np.uint32) for size in (n, h, w, c)]
+        tables = GatherTables(
+            axes[0], np.repeat(axes[1], 2), np.repeat(axes[2], 2), axes[3]
+        )
+        return self.emit(Op.GATHER, (x,), (n, 2 * h, 2 * w, c), weights=tables)
 
     def dense(self, x: int, outputs: int) -> int:
         n, h, w, c = self.dims(x)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from undercroft import _spec
 from undercroft._format.ops import align
 from undercroft._format.program import Program, program_bytes
+from undercroft._import.weights import Weights
 from undercroft._planner import cost
 from undercroft._planner.groups import (
     Segment,
@@ -61,7 +62,7 @@ def whole_schedule(net: Network) -> Schedule:
 def least_fixed_bytes(net: Network, page_bytes: int) -> int:
     """Return what is needed beside activations in any case."""
     size = program_bytes(len(net.roots), len(net.nodes))
-    window = smallest([_panels(net, p, 1) for p in range(len(net.nodes))], page_bytes)
+    window = smallest([_panels(n.operator.weights) for n in net.nodes], page_bytes)
     return (
         _spec.ENGINE_CONTEXT_BYTES
         + align(size, page_bytes)
@@ -82,8 +83,7 @@ def outside_bytes(
     )
 
 
-def _panels(net: Network, position: int, repeats: int) -> Panels:
-    weights = net.nodes[position].operator.weights
+def _panels(weights: Weights | None, repeats: int = 1) -> Panels:
     if weights is None:
         return Panels(0, 0)
     return Panels(weights.panel_bytes, weights.panel_count, repeats)
@@ -130,7 +130,7 @@ def assembled(
         p
         for segment in segments
         for p in segment.held
-        if made.residency.resident[p] == _panels(net, p, 1).count
+        if made.residency.resident[p] == _panels(net.nodes[p].operator.weights).count
     }
     if useless:
         segments = [
@@ -169,7 +169,10 @@ def _complete(
         held |= segment.held
         for position in range(segment.start, segment.stop):
             repeats[position] = segment.repeats(position)
-    weights = [_panels(net, p, repeats[p]) for p in range(len(net.nodes))]
+    weights = [
+        _panels(source, repeats[p] if p < len(net.nodes) else 1)
+        for p, source in enumerate(steps.sources)
+    ]
     if tight:
         spare: int | None = smallest(weights, page_bytes)
     else:

@@ -178,10 +178,7 @@ def _lead(net: Network, nodes: Sequence[int], uses: list[Uses], sink: int) -> in
     reach: list[float] = [0.0] * len(nodes)
     lead = 0.0
     for k in range(len(nodes) - 1, -1, -1):
-        ends = [
-            (reach[reader] - 1) * rows_of.stride - rows_of.pad + rows_of.reach
-            for reader, rows_of in uses[k]
-        ]
+        ends = [rows_of.ahead(reach[reader]) for reader, rows_of in uses[k]]
         reach[k] = max(ends, default=_height(net, nodes[k]))
         lead = max(lead, reach[k] * size / _height(net, nodes[k]) - size)
     return int(lead)

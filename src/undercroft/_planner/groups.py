@@ -20,6 +20,7 @@ from undercroft._planner.bands import Banded, BandRoot, banded
 from undercroft._planner.lives import Lifetime
 from undercroft._planner.network import Network
 from undercroft._planner.place import place_masks
+from undercroft._planner.rows import Tables
 from undercroft._spec import MAX_DIM, Op
 
 __all__ = ["Segment", "band_segment", "can_hold", "internal_roots", "whole_segment"]
@@ -83,7 +84,11 @@ def internal_roots(
 
 def can_hold(net: Network, position: int) -> bool:
     """Whether an operator's weights fit into one tensor."""
-    return 0 < net.nodes[position].weights_bytes <= 4 * MAX_DIM
+    # Tables differ from band to band.
+    weights = net.nodes[position].operator.weights
+    return not isinstance(weights, Tables) and (
+        0 < net.nodes[position].weights_bytes <= 4 * MAX_DIM
+    )
 
 
 def band_segment(

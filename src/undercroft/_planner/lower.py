@@ -344,7 +344,7 @@ def _ops(
     offsets: dict[int, int] = {}
     at = 0
     for position, resident in enumerate(residency.resident):
-        weights = net.nodes[position].operator.weights
+        weights = layout.steps.sources[position]
         if resident and weights is not None:
             offsets[position] = at
             at += align(resident * weights.panel_bytes)
@@ -380,7 +380,7 @@ def _record(
     panel_bytes = count = resident = step_panels = 0
     scheme = Scheme.NONE
     held = none
-    weights = net.nodes[step.weights].operator.weights if step.weights >= 0 else None
+    weights = layout.steps.sources[step.weights] if step.weights >= 0 else None
     if weights is not None:
         panel_bytes, count = weights.panel_bytes, weights.panel_count
         if step.held >= 0:

@@ -14,7 +14,7 @@ from typing import Final
 
 from undercroft._format.ops import OPS
 from undercroft._planner.lives import live_bytes
-from undercroft._planner.network import Network
+from undercroft._planner.network import Network, writers_of
 from undercroft._spec import Op
 
 __all__ = ["Ordered", "ordered"]
@@ -59,7 +59,52 @@ def ordered(net: Network, *, solve: bool = True) -> Ordered:
         peak = max(live_bytes(other))
         if peak < best_peak:
             best, best_peak = other, peak
+    late = _late(best)
+    peak = max(live_bytes(late))
+    if peak <= best_peak:
+        best, best_peak = late, peak
     return Ordered(best, best_peak, min(bound, best_peak))
+
+
+def _late(net: Network) -> Network:
+    """Move operators that leave more alive than they free to their readers.
+
+    Nothing then lives longer than before, and what is enlarged for a reader comes
+    about beside it, where both may run in bands.
+    """
+    order = list(range(len(net.nodes)))
+    writers = writers_of(net)
+    for position in reversed(range(len(net.nodes))):
+        node = net.nodes[position]
+        at = order.index(position)
+        written = node.writes.root
+        readers = [
+            index
+            for index, other in enumerate(order)
+            if index > at
+            and any(
+                box.root == written
+                for box in (*net.nodes[other].reads, net.nodes[other].writes)
+            )
+        ]
+        freed = sum(
+            net.size(root)
+            for root in {box.root for box in node.reads}
+            if root not in net.outputs
+            and not any(
+                box.root == root
+                for other in order[at + 1 :]
+                for box in net.nodes[other].reads
+            )
+        )
+        if (
+            len(writers[written]) == 1
+            and readers
+            and readers[0] > at + 1
+            and net.size(written) > freed
+        ):
+            order.insert(readers[0] - 1, order.pop(at))
+    return replace(net, nodes=tuple(net.nodes[index] for index in order))
 
 
 def _bound(net: Network) -> int:

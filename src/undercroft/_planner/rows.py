@@ -6,7 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from undercroft._format.ops import OPS
+from undercroft._import.tables import GatherTables, ResizeTables
 from undercroft._planner.network import Network, Node
 from undercroft._spec import Op
 
@@ -18,6 +22,8 @@ CONVOLUTIONS: Final = frozenset(
 POOLS: Final = frozenset(
     {Op.MAX_POOL_2D, Op.AVERAGE_POOL_2D, Op.MAX_POOL_2D_S8, Op.AVERAGE_POOL_2D_S8}
 )
+Tables = GatherTables | ResizeTables
+Ints = npt.NDArray[np.int64]
 ROW_BY_ROW: Final = frozenset(
     {Op.FULLY_CONNECTED, Op.QUANTIZE, Op.DEQUANTIZE, Op.ADD_S8, Op.MUL_S8}
 )
@@ -50,11 +56,75 @@ class Window:
             return 0
         return max(1, min(self.size, (row - 1) * self.stride - self.pad + self.reach))
 
+    def ends(self, rows: Ints) -> Ints:
+        """Return the same for several numbers of rows, none of them 0."""
+        last = (rows - 1) * self.stride - self.pad + self.reach
+        return np.clip(last, 1, self.size)
+
+    def firsts(self, rows: Ints) -> Ints:
+        """Return the first row needed for each of several rows."""
+        return np.clip(rows * self.stride - self.pad, 0, self.size - 1)
+
+    def ahead(self, rows: float) -> float:
+        """Return what `end` would be if the operand went on for ever."""
+        return (rows - 1) * self.stride - self.pad + self.reach
+
     def pads(self, first: int, last: int) -> tuple[int, int]:
         """Return rows of padding above and below for rows `first` to `last`."""
         top = self.first(first) - (first * self.stride - self.pad)
         below = (last - 1) * self.stride - self.pad + self.reach - self.end(last)
         return max(0, top), max(0, below)
+
+
+class TableWindow(Window):
+    """Rows of an operand as tables name them.
+
+    Args:
+        tables: The tables of a GATHER or RESIZE_LINEAR.
+        rows: Rows of the result.
+        size: Rows of the operand.
+    """
+
+    __slots__ = ("_ends", "_firsts", "_scale")
+    _ends: Ints
+    _firsts: Ints
+    _scale: float
+
+    def __init__(self, tables: Tables, rows: int, size: int) -> None:
+        super().__init__(1, 1, 0, size)
+        spans = [tables.input_rows(row, row + 1) for row in range(rows)]
+        first = np.array([span[0] for span in spans], np.int64)
+        end = np.array([span[1] for span in spans], np.int64)
+        # Later rows never need earlier ones than these, earlier ones no later.
+        firsts = np.minimum.accumulate(first[::-1])[::-1]
+        object.__setattr__(self, "_firsts", firsts)
+        object.__setattr__(self, "_ends", np.maximum.accumulate(end))
+        object.__setattr__(self, "_scale", size / rows)
+
+    def first(self, row: int) -> int:
+        """Return the first row needed for this row and those after it."""
+        return int(self._firsts[min(row, len(self._firsts) - 1)])
+
+    def end(self, row: int) -> int:
+        """Return the end of the rows needed for rows up to `row`, exclusive."""
+        return int(self._ends[row - 1]) if row > 0 else 0
+
+    def ends(self, rows: Ints) -> Ints:
+        """Return the same for several numbers of rows, none of them 0."""
+        return np.asarray(self._ends[np.maximum(rows, 1) - 1])
+
+    def firsts(self, rows: Ints) -> Ints:
+        """Return the first row needed for each of several rows."""
+        return np.asarray(self._firsts[np.minimum(rows, len(self._firsts) - 1)])
+
+    def ahead(self, rows: float) -> float:
+        """Return what `end` would be if the operand went on for ever."""
+        return rows * self._scale + 1
+
+    def pads(self, first: int, last: int) -> tuple[int, int]:
+        """Return no padding: what is filled, the tables say."""
+        del first, last
+        return 0, 0
 
 
 def window(node: Node, operand: int) -> Window | None:
@@ -69,6 +139,8 @@ def window(node: Node, operand: int) -> Window | None:
         dilation = attributes.dilation[0] if op.code in CONVOLUTIONS else 1
         reach = dilation * (attributes.kernel[0] - 1) + 1
         return Window(reach, attributes.stride[0], attributes.pads[0], read.dims[1])
+    if isinstance(op.weights, Tables):
+        return TableWindow(op.weights, node.writes.dims[1], read.dims[1])
     if read.dims[1] != node.writes.dims[1]:
         return None
     return Window(1, 1, 0, read.dims[1])
@@ -89,6 +161,8 @@ def bandable(net: Network, node: Node) -> bool:
             reach = attributes.kernel[0]
         # A window that lies wholly in padding has no rows to name.
         return max(attributes.pads[0], attributes.pads[2]) < reach
+    if isinstance(node.operator.weights, Tables):
+        return node.reads[0].dims[0] == 1
     if code in (Op.CLAMP, Op.LOOKUP_S8):
         return node.reads[0].dims == writes.dims
     return code in ROW_BY_ROW or (code in OPS and OPS[code].elementwise)

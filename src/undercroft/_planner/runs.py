@@ -148,14 +148,6 @@ def _heights(size: int) -> Ints:
     return np.array(sorted(h for h in some if 1 <= h < size), np.int64)
 
 
-def _end(rows: Window, ends: Ints) -> Ints:
-    return np.clip((ends - 1) * rows.stride - rows.pad + rows.reach, 1, rows.size)
-
-
-def _first(rows: Window, at: Ints) -> Ints:
-    return np.clip(at * rows.stride - rows.pad, 0, rows.size - 1)
-
-
 def _ending(facts: _Facts, stop: int) -> Iterator[Run]:
     """Yield the runs whose last operator is the one before `stop`."""
     net, lives = facts.net, facts.lives
@@ -225,11 +217,9 @@ class _Sweep:
         uses = [(r, w) for r, w in facts.uses[position] if r < self.stop]
         own = node.writes.dims[1]
         if uses:
-            ends = np.max([_end(w, self.ends[r]) for r, w in uses], axis=0)
-            starts = np.min([_first(w, self.ends[r][0]) for r, w in uses], axis=0)
-            reach = max(
-                (self.reach[r] - 1) * w.stride - w.pad + w.reach for r, w in uses
-            )
+            ends = np.max([w.ends(self.ends[r]) for r, w in uses], axis=0)
+            starts = np.min([w.firsts(self.ends[r][0]) for r, w in uses], axis=0)
+            reach = max(w.ahead(self.reach[r]) for r, w in uses)
         else:
             ends = -(-self.sink * own // self.size)
             starts = ends[0]

@@ -16,10 +16,11 @@ from typing import Final
 from undercroft import _spec
 from undercroft._format.program import DTYPE_BYTES, NOT_QUANTISED, Dims, Quantisation
 from undercroft._import.graph import Attributes, Operator
+from undercroft._import.weights import Weights
 from undercroft._planner.bands import Banded, Kept
 from undercroft._planner.groups import Segment, Slot
 from undercroft._planner.network import Box, Network, Node
-from undercroft._planner.rows import window
+from undercroft._planner.rows import Tables, window
 from undercroft._spec import Op
 
 __all__ = ["Place", "Step", "Unrolled", "unrolled"]
@@ -70,7 +71,7 @@ class Step:
         reads: Boxes of places.
         writes: Box of a place; None for a spill.
         pads: Rows and columns of padding, in this band.
-        weights: Position of the operator whose panels it reads; -1 without.
+        weights: Whose panels it reads, an index of the sources; -1 without.
         held: The place that holds them, -1 when they are resident or streamed.
         spill: What a SPILL and its FILL have in common.
     """
@@ -95,6 +96,9 @@ class Unrolled:
     steps: tuple[Step, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    sources: tuple[Weights | None, ...]
+    """Weights that steps name: those of the network's operators, by position, and
+    after them the tables of bands."""
 
 
 def unrolled(net: Network, segments: Sequence[Segment]) -> Unrolled:
@@ -112,6 +116,7 @@ def unrolled(net: Network, segments: Sequence[Segment]) -> Unrolled:
         tuple(work.steps),
         tuple(work.whole(root) for root in net.inputs),
         tuple(work.whole(root) for root in net.outputs),
+        tuple(work.sources),
     )
 
 
@@ -130,6 +135,7 @@ class _Unrolling:
         self.net = net
         self.places: list[Place] = []
         self.steps: list[Step] = []
+        self.sources = [node.operator.weights for node in net.nodes]
         self._whole: dict[int, int] = {}
         # In bands: the place of the band of a root, and its first row.
         self._band: dict[int, tuple[int, int]] = {}
@@ -282,6 +288,8 @@ class _Unrolling:
     def _run_rows(self, position: int, rows: tuple[int, int], index: int) -> None:
         node = self.net.nodes[position]
         first, last = rows
+        weights = node.operator.weights
+        source = -1 if weights is None else position
         reads = []
         pads = node.operator.attributes.pads
         for operand, read in enumerate(node.reads):
@@ -293,6 +301,10 @@ class _Unrolling:
             reads.append(self.box(part))
             if operand == 0:
                 pads = _pads(node, needs.pads(first, last))
+            if isinstance(weights, Tables):
+                self.sources[position] = None
+                self.sources.append(weights.band(first, last, needs.first(first)))
+                source = len(self.sources) - 1
         self.steps.append(
             Step(
                 code=node.operator.code,
@@ -302,7 +314,7 @@ class _Unrolling:
                 reads=tuple(reads),
                 writes=self.box(node.writes.rows(first, last)),
                 pads=pads,
-                weights=-1 if node.operator.weights is None else position,
+                weights=source,
                 held=self._held.get(position, -1),
             )
         )

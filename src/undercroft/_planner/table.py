@@ -11,6 +11,7 @@ from undercroft._planner.assemble import share
 from undercroft._planner.groups import Segment
 from undercroft._planner.network import Network
 from undercroft._planner.order import dependencies
+from undercroft._planner.rows import Tables
 from undercroft._spec import Op, Scheme
 
 if TYPE_CHECKING:
@@ -51,17 +52,14 @@ def rows(planned: Planned) -> list[Row]:
     net, made = planned.net, planned.assembled
     decrypt = cost.decrypt_instructions(planned.suite)
     parallel = _parallel(net)
+    used = _weights_used(planned)
     result: list[Row] = []
     for index, segment in enumerate(made.segments):
         for position in range(segment.start, segment.stop):
             node = net.nodes[position]
             if node.added and node.operator.code is not Op.SPILL:
                 continue
-            weights = node.operator.weights
-            resident = made.residency.resident[position]
-            panel = weights.panel_bytes if weights else 0
-            streamed = node.weights_bytes - resident * panel
-            repeats = segment.repeats(position)
+            resident, streamed = used[position]
             bands = segment.band_count(position)
             work = cost.compute_instructions(node, share(net, segment, position), bands)
             result.append(
@@ -70,13 +68,29 @@ def rows(planned: Planned) -> list[Row]:
                     rows=_how(segment, position, parallel),
                     bands=bands,
                     scheme=_scheme(planned, segment, position),
-                    resident_bytes=resident * panel,
-                    decrypted_bytes=streamed * repeats,
+                    resident_bytes=resident,
+                    decrypted_bytes=streamed,
                     live_bytes=made.layout.live_bytes[index],
-                    instructions=round(work + streamed * repeats * decrypt),
+                    instructions=round(work + streamed * decrypt),
                 )
             )
     return result
+
+
+def _weights_used(planned: Planned) -> list[tuple[int, int]]:
+    """Return for each operator its resident bytes and those that are streamed."""
+    made = planned.assembled
+    resident: list[dict[int, int]] = [{} for _ in planned.net.nodes]
+    streamed = [0] * len(planned.net.nodes)
+    for step, record in zip(made.layout.steps.steps, made.program.ops, strict=True):
+        kept = record.resident_panels * record.panel_bytes
+        if kept:
+            resident[step.node][step.weights] = kept
+        streamed[step.node] += record.streamed_bytes
+    return [
+        (sum(kept.values()), count)
+        for kept, count in zip(resident, streamed, strict=True)
+    ]
 
 
 def _how(segment: Segment, position: int, parallel: set[int]) -> str:
@@ -89,6 +103,8 @@ def _scheme(planned: Planned, segment: Segment, position: int) -> str:
     weights = planned.net.nodes[position].operator.weights
     if weights is None:
         return _name(Scheme.NONE)
+    if isinstance(weights, Tables) and segment.band_count(position) > 1:
+        return "repeated"
     residency = planned.assembled.residency
     resident, step = residency.resident[position], residency.steps[position]
     if resident == weights.panel_count:

@@ -84,6 +84,14 @@ def test_a_residual_waits_for_its_branch() -> None:
     assert rows(check(net, net.conv(x, 4, 1))[0]) == {"fused"}
 
 
+def test_enlarging_by_tables_runs_in_bands() -> None:
+    net = GraphNet(3, 24, 12)
+    x = net.conv(0, 24)
+    y = net.enlarge(net.conv(x, 24, 3, 2))
+    plans = check(net, net.conv(net.conv(net.add(x, y), 24), 4, 1))
+    assert "fused" in {op.rows for op in plans[0].ops if op.kind == "gather"}
+
+
 def test_several_results() -> None:
     net = GraphNet(3, 40, 8)
     x = net.conv(0, 32)
@@ -204,7 +212,7 @@ def random_net(draw: st.DrawFn) -> tuple[GraphNet, tuple[int, ...]]:
         x = known[draw(st.integers(max(0, len(known) - 3), len(known) - 1))]
         same = [k for k in known if net.dims(k)[1:3] == net.dims(x)[1:3]]
         other = same[draw(st.integers(0, len(same) - 1))]
-        kind = draw(st.integers(0, 8))
+        kind = draw(st.integers(0, 9))
         if kind == 0 and min(net.dims(x)[1:3]) > 4:
             known.append(net.conv(x, 12, 3, 2))
         elif kind == 1:
@@ -219,6 +227,8 @@ def random_net(draw: st.DrawFn) -> tuple[GraphNet, tuple[int, ...]]:
             known.append(net.hard_swish(x))
         elif kind == 6 and net.dims(x)[3] > 4:
             known.append(net.conv(net.view(x, 1, net.dims(x)[3] - 2), 8, 3))
+        elif kind == 8 and net.dims(x)[1] <= 15:
+            known.append(net.enlarge(x))
         elif kind == 7:
             scale = net.emit(_conv_code(), *_scale(net, x))
             known.append(net.mul(x, scale))
