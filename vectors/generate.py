@@ -14,6 +14,7 @@ sys.path.insert(0, str(HERE))
 
 from generators import (  # noqa: E402 needs the path above
     base,
+    evidence_vectors,
     file_vectors,
     header_vectors,
     license_vectors,
@@ -28,6 +29,7 @@ GENERATORS = (
     license_vectors,
     terms_vectors,
     update_vectors,
+    evidence_vectors,
     file_vectors,
     page_vectors,
 )

@@ -35,6 +35,11 @@ enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
 enum uc_status uc_update_take(const uint8_t *data, size_t len,
 			      struct uc_state *state, uint32_t *detail);
 
+/* Evidence for a nonce of MIN_NONCE_BYTES to MAX_NONCE_BYTES, which is secure
+ * memory; *len is the room and then the length. */
+enum uc_status uc_attest(const uint8_t *nonce, size_t nonce_len,
+			 uint32_t secure_memory, uint8_t *out, size_t *len);
+
 /* The thumbprint of the device's X25519 key. */
 bool uc_device_id(uint8_t device_id[UC_KEY_ID_BYTES]);
 

@@ -70,6 +70,23 @@ bool uc_port_device_public_key(uint8_t public_key[32]);
  * the shared secret is all zero (RFC 7748 section 6.1). */
 bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32]);
 
+/* ---- what this device says of itself ---- */
+
+struct uc_port_facts {
+	uint32_t hardware_key; /* UC_HARDWARE_KEY_* */
+	uint8_t build_id[32];
+};
+
+void uc_port_facts(struct uc_port_facts *facts);
+/* The device's Ed25519 key pair, made on first use, and a signature by it. */
+bool uc_port_attestation_public_key(uint8_t public_key[32]);
+bool uc_port_attestation_sign(const uint8_t *message, size_t len,
+			      uint8_t signature[64]);
+/* What the platform measured of this program, for this nonce; the length of
+ * it, or 0 where the platform does no such thing. */
+size_t uc_port_measurement(const uint8_t *nonce, size_t nonce_len, uint8_t *out,
+			   size_t room);
+
 /* ---- what this device keeps (uc_state.h) ---- */
 
 /*

@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 
 #include "uc_port.h"
+#include "uc_spec.h"
 
 static _Thread_local const uint8_t *device_private_key;
 
@@ -66,6 +67,69 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 	if (!ok)
 		uc_port_wipe(shared, 32);
 	return ok;
+}
+
+/* ---- what this device says of itself ---- */
+
+void uc_port_facts(struct uc_port_facts *facts)
+{
+	memset(facts, 0, sizeof(*facts));
+	facts->hardware_key = UC_HARDWARE_KEY_NONE;
+}
+
+/* The seed is derived from the other key: the caller keeps one file. */
+static EVP_PKEY *attestation_key(void)
+{
+	static const char label[] = "undercroft host attestation key";
+	uint8_t seed[32] = {0};
+	EVP_PKEY *key = NULL;
+
+	if (device_private_key &&
+	    uc_port_hmac_sha256(device_private_key, 32, (const uint8_t *)label,
+				sizeof(label) - 1, seed))
+		key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed,
+						   sizeof(seed));
+	uc_port_wipe(seed, sizeof(seed));
+	return key;
+}
+
+bool uc_port_attestation_public_key(uint8_t public_key[32])
+{
+	EVP_PKEY *key = attestation_key();
+	size_t len = 32;
+	bool ok = key &&
+		  EVP_PKEY_get_raw_public_key(key, public_key, &len) == 1 &&
+		  len == 32;
+
+	EVP_PKEY_free(key);
+	return ok;
+}
+
+bool uc_port_attestation_sign(const uint8_t *message, size_t len,
+			      uint8_t signature[64])
+{
+	EVP_PKEY *key = attestation_key();
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	size_t written = 64;
+	bool ok = key && context &&
+		  EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1 &&
+		  EVP_DigestSign(context, signature, &written, message, len) ==
+			  1 &&
+		  written == 64;
+
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(key);
+	return ok;
+}
+
+size_t uc_port_measurement(const uint8_t *nonce, size_t nonce_len, uint8_t *out,
+			   size_t room)
+{
+	(void)nonce;
+	(void)nonce_len;
+	(void)out;
+	(void)room;
+	return 0;
 }
 
 /* ---- the device's state ---- */

@@ -316,6 +316,26 @@ static struct result do_update(struct uc_session *session,
 	return result;
 }
 
+static struct result do_attest(struct uc_session *session,
+			       struct uc_param params[4])
+{
+	uint8_t nonce[UC_MAX_NONCE_BYTES] = {0};
+	size_t nonce_len = params[1].ns_len;
+	uint8_t *evidence = session->pool->staging;
+	size_t len = UC_MAX_EVIDENCE_BYTES;
+	enum uc_status status = UC_ST_OK;
+
+	if (!params[1].ns_data || nonce_len < UC_MIN_NONCE_BYTES ||
+	    nonce_len > sizeof(nonce))
+		return failed(UC_ST_BAD_PARAMETERS);
+	memcpy(nonce, params[1].ns_data, nonce_len);
+	status = uc_attest(nonce, nonce_len, (uint32_t)session->pool->len,
+			   evidence, &len);
+	if (status != UC_ST_OK)
+		return failed(status);
+	return answer_record(&params[2], evidence, len);
+}
+
 struct command {
 	struct result (*run)(struct uc_session *session,
 			     struct uc_param params[4]);
@@ -359,6 +379,9 @@ static const struct command commands[] = {
 	[UC_CMD_UPDATE] = {do_update,
 			   {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
 			    UC_PARAM_NONE, UC_PARAM_NONE}},
+	[UC_CMD_ATTEST] = {do_attest,
+			   {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
+			    UC_PARAM_MEMREF_OUTPUT, UC_PARAM_NONE}},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

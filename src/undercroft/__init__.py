@@ -12,7 +12,7 @@ The whole story, from an ONNX file to an answer out of the secure world::
     sealed = uc.seal("model.onnx", "model.sealed", plan=plan, signing_key=key)
 
     # Each device is enrolled once and gets a license for each model.
-    device = uc.enroll("board:")
+    device = uc.enroll("board:", policy=uc.attestation.DEVELOPMENT_POLICY)
     license = uc.issue_license(
         model_key=sealed.model_key, device=device.public_key, signing_key=key
     )
@@ -104,7 +104,16 @@ _HOMES: Final = {
 """Public name: its module, and its name there."""
 
 _SUBMODULES: Final = frozenset(
-    {"errors", "keys", "license", "sealed", "session", "update"}
+    {
+        "attestation",
+        "errors",
+        "factory",
+        "keys",
+        "license",
+        "sealed",
+        "session",
+        "update",
+    }
 )
 
 

@@ -29,6 +29,9 @@ NO_OP: Final[int] = 65535
 MAX_HEADER_BYTES: Final[int] = 16384
 MAX_LICENSE_BYTES: Final[int] = 4096
 MAX_UPDATE_BYTES: Final[int] = 8192
+MIN_NONCE_BYTES: Final[int] = 8
+MAX_NONCE_BYTES: Final[int] = 64
+MAX_EVIDENCE_BYTES: Final[int] = 2048
 MAX_UPDATE_ITEMS: Final[int] = 64
 MIN_PAGE_BYTES: Final[int] = 4096
 DEFAULT_PAGE_BYTES: Final[int] = 65536
@@ -166,6 +169,12 @@ STATS_RECORD_BYTES: Final[int] = 128
 TENSOR_DETAIL: Final[int] = 65536
 PROGRAM_DETAIL: Final[int] = 65535
 
+# [evidence]
+EVIDENCE_PROFILE: Final[str] = "tag:undercroft,2026:evidence-1"
+HARDWARE_KEY_UNKNOWN: Final[int] = 0
+HARDWARE_KEY_NONE: Final[int] = 1
+HARDWARE_KEY_UNIQUE: Final[int] = 2
+
 # [commands]
 CMD_INFO: Final[int] = 0
 CMD_DEVICE_KEY: Final[int] = 1
@@ -179,6 +188,7 @@ CMD_CLOSE: Final[int] = 8
 CMD_SPILL: Final[int] = 9
 CMD_FILL: Final[int] = 10
 CMD_UPDATE: Final[int] = 16
+CMD_ATTEST: Final[int] = 17
 
 # [states]
 STATE_EMPTY: Final[int] = 0
@@ -256,6 +266,7 @@ class Command(IntEnum):
     SPILL = 9
     FILL = 10
     UPDATE = 16
+    ATTEST = 17
 
 
 class State(IntEnum):

@@ -11,6 +11,7 @@
     │   └── BudgetExceededError     needed / allowed / where                  4
     ├── FormatError             not one of our files, truncated, over a limit 1
     ├── VerificationError       signature, tag, wrapped key: no more detail   1
+    ├── AttestationError        a device shows less than the policy asks for  1
     ├── LicenseError            does not hold here, or not any more: .status  1
     ├── FileAccessError         a file: missing, unreadable, permissions      1
     │   └── FileWriteError          disk full, not writable; nothing was left
@@ -34,6 +35,7 @@ from typing import ClassVar
 from undercroft._spec import STATUS_TEXT, Status
 
 __all__ = [
+    "AttestationError",
     "BudgetExceededError",
     "DeviceError",
     "DeviceLostError",
@@ -131,6 +133,17 @@ class FormatError(Error):
 
 class VerificationError(Error):
     """Something does not verify. Deliberately without detail."""
+
+
+class AttestationError(Error):
+    """A device's evidence is authentic and shows less than the policy asks for.
+
+    `check` is the number of the check in `spec/license.md`.
+    """
+
+    def __init__(self, check: int, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.check = check
 
 
 class LicenseError(Error):

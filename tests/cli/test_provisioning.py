@@ -20,6 +20,7 @@ from helpers.provider import Device, test_key
 from undercroft.enroll import DeviceCertificate
 from undercroft.sealed import SealedModel
 
+ENROLL = ("enroll", "host:", "--allow-development")
 SHAPE = ("--input-shape", "x=1,3,12,20")
 
 
@@ -187,14 +188,14 @@ def test_another_provider_s_file_is_noticed(folder, undercroft):
 
 @pytest.mark.engine
 def test_enrolling_the_host_device(folder, undercroft):
-    done = undercroft("enroll", "host:", "-o", "host.cert", "--json")
+    done = undercroft(*ENROLL, "-o", "host.cert", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     certificate = DeviceCertificate.load(folder / "host.cert")
     assert told["device_id"] == certificate.device_id.hex()
     assert told["authenticated"] is False
     # The same device again, not another.
-    done = undercroft("enroll", "host:", "-o", "again.cert", "--json")
+    done = undercroft(*ENROLL, "-o", "again.cert", "--json")
     assert json.loads(done.stdout)["device_id"] == told["device_id"]
 
 
@@ -230,7 +231,7 @@ def test_a_sealed_file_holds_no_secret_of_its_key_file(folder, undercroft):
 
 def test_conditions_and_updates(folder, undercroft):
     assert seal(undercroft).returncode == 0
-    assert undercroft("enroll", "host:").returncode == 0
+    assert undercroft(*ENROLL).returncode == 0
     issue = ("license", "issue", "--model-key", "m.sealed.key", "--device")
     issue += ("device.cert", "--key", "provider.pem", "-o", "device.license")
     done = undercroft(
@@ -285,3 +286,34 @@ def test_mistakes_in_updates_are_said(folder, undercroft, arguments, says):
     assert done.returncode == 2
     assert says in done.stderr
     assert not (folder / "u").exists()
+
+
+def test_a_manufacturer_vouches_for_a_device(folder, undercroft):
+    done = undercroft("enroll", "host:")
+    assert done.returncode == 1
+    assert "no manufacturer vouches" in done.stderr
+    assert not (folder / "device.cert").exists()
+    done = undercroft("factory", "new", "ACME", "--key", "acme.key", "-o", "acme.pem")
+    assert done.returncode == 0
+    endorse = ("factory", "endorse", "host:", "--key", "acme.key", "-o", "device.pem")
+    endorse += ("--manufacturer", "acme.pem")
+    done = undercroft(*endorse)
+    assert done.returncode == 1
+    assert "development build" in done.stderr
+    done = undercroft(*endorse, "--allow-development", "--json")
+    assert done.returncode == 0, done.stderr
+    done = undercroft(
+        *("enroll", "host:", "--endorsement", "device.pem"),
+        *("--manufacturer", "acme.pem", "--allow-development", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hands that person the model" in done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["authenticated"] is True
+    assert facts["evidence"]["build"] == "development"
+    assert facts["evidence"]["hardware_key"] == "none"
+    done = undercroft("enroll", "host:", "--allow-development", "--build-id", "zz")
+    assert done.returncode == 2
+    done = undercroft("enroll", "host:", "--allow-development", "--build-id", "00")
+    assert done.returncode == 1
+    assert "is not expected" in done.stderr

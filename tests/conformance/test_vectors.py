@@ -19,14 +19,20 @@ from undercroft._format.cose import SignedMessage, unwrap_key
 from undercroft._format.header import SealedHeader
 from undercroft._format.pages import PageCipher, derive_page_key
 from undercroft._spec import Status
-from undercroft.errors import Error, FormatError, VerificationError
+from undercroft.attestation import Policy, verify_evidence
+from undercroft.errors import (
+    AttestationError,
+    Error,
+    FormatError,
+    VerificationError,
+)
 from undercroft.keys import ProviderKey
 from undercroft.license import License
 from undercroft.sealed import SealedModel
 from undercroft.update import Update
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
-FEWEST = {"open": 150, "update": 40, "file": 38, "page": 16}
+FEWEST = {"open": 150, "update": 40, "evidence": 28, "file": 38, "page": 16}
 
 Fields = dict[str, str]
 
@@ -158,6 +164,26 @@ def test_python_opens_what_the_device_opens(fields):
         content_key=content_key, salt=bytes(range(100, 132)), header=header
     )
     assert page_key.hex() == fields["page_key"]
+
+
+@each("evidence")
+def test_python_judges_evidence_as_expected(fields):
+    def judge() -> str:
+        try:
+            verify_evidence(
+                bytes.fromhex(fields["evidence"]),
+                nonce=bytes.fromhex(fields["nonce"]),
+                policy=Policy(endorsed=False),
+            )
+        except FormatError:
+            return "FORMAT"
+        except VerificationError:
+            return "VERIFICATION"
+        except AttestationError as error:
+            return f"POLICY {error.check}"
+        return "OK"
+
+    assert judge() == fields["expect"]
 
 
 @each("file")

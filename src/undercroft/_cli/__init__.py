@@ -23,6 +23,7 @@ VERBS = {
     "board": "build, start and stop the emulated TrustZone board",
     "demo": "the whole story on a real model and a real photo",
     "enroll": "get a device's certificate",
+    "factory": "vouch for devices, as their manufacturer",
     "inspect": "show what anybody can learn from a sealed file",
     "keys": "create and show provider keys",
     "license": "issue licenses for devices",

@@ -15,6 +15,9 @@ import click
 from undercroft._format.suites import DEFAULT_SUITE, SUITES
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
+    from undercroft.attestation import Policy
     from undercroft.license import LicenseTerms
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -161,6 +164,64 @@ def terms_of(options: dict[str, Any]) -> LicenseTerms:
     from undercroft.license import LicenseTerms
 
     return LicenseTerms(grace_seconds=options.pop("grace"), **options)
+
+
+def policy_options(function: Function) -> Function:
+    """Add what a device must show; `policy_of` makes a policy of it."""
+    for option in reversed(
+        (
+            click.option(
+                "--manufacturer",
+                "manufacturers",
+                type=click.Path(path_type=Path),
+                multiple=True,
+                help="Certificate (PEM) of a manufacturer that is believed. "
+                "May be repeated.",
+            ),
+            click.option(
+                "--build-id",
+                "build_ids",
+                multiple=True,
+                metavar="HEX",
+                help="Accept this build of the Trusted Application only. "
+                "May be repeated.",
+            ),
+            click.option(
+                "--allow-unendorsed",
+                is_flag=True,
+                help="Accept a device that no manufacturer vouches for.",
+            ),
+            click.option(
+                "--allow-development",
+                is_flag=True,
+                help="Accept anything that answers, as the emulated board does: no "
+                "endorsement, a development build, no hardware key.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def policy_of(options: dict[str, Any]) -> tuple[Policy, list[x509.Certificate]]:
+    """Return policy and manufacturers, and say aloud what is given up."""
+    from undercroft.attestation import Policy
+    from undercroft.factory import load_certificate
+
+    anything = options.pop("allow_development")
+    try:
+        expected = frozenset(bytes.fromhex(text) for text in options.pop("build_ids"))
+    except ValueError as error:
+        raise click.UsageError(f"--build-id: {error}") from error
+    policy = Policy(
+        endorsed=not (anything or options.pop("allow_unendorsed")),
+        release=not anything,
+        hardware_key=not anything,
+        build_ids=expected,
+    )
+    for line in policy.given_up():
+        click.echo(f"warning: {line}", err=True)
+    return policy, [load_certificate(path) for path in options.pop("manufacturers")]
 
 
 def input_shape_option(function: Function) -> Function:

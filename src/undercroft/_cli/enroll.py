@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import json_option
+from undercroft._cli._common import json_option, policy_of, policy_options
 
 
 @click.command()
@@ -20,23 +21,47 @@ from undercroft._cli._common import json_option
     default=Path("device.cert"),
     show_default=True,
 )
+@click.option(
+    "--endorsement",
+    type=click.Path(path_type=Path),
+    help="The manufacturer's certificate (PEM) for this device.",
+)
+@policy_options
 @json_option
-def command(device: str, output: Path, as_json: bool) -> None:
-    """Get the certificate of DEVICE: what its licenses are encrypted to.
+def command(
+    device: str,
+    output: Path,
+    endorsement: Path | None,
+    as_json: bool,
+    **demands: Any,  # noqa: ANN401 what policy_options adds
+) -> None:
+    """Challenge DEVICE and keep what its licenses are encrypted to.
 
-    DEVICE is board:, tee:, http://HOST:PORT or host:. The certificate is what
-    the device's normal world hands over and is not authenticated; do this where
-    you control the way to the device, or compare the device id by another way.
+    DEVICE is board:, tee:, http://HOST:PORT or host:. It answers inside the secure
+    world. Its answer must show a release build, a hardware key, and a
+    manufacturer that vouches for it, unless told otherwise.
 
     \b
-    Example: undercroft enroll board: -o device.cert
+    Example:
+      undercroft enroll http://device:8080 --endorsement device.pem \\
+          --manufacturer acme.pem -o device.cert
+      undercroft enroll board: --allow-development
     """  # noqa: D301 click wants the character itself
     from undercroft.enroll import enroll
+    from undercroft.factory import load_certificate
 
-    certificate = enroll(device)
+    policy, manufacturers = policy_of(demands)
+    certificate = enroll(
+        device,
+        policy=policy,
+        endorsement=load_certificate(endorsement) if endorsement else None,
+        manufacturers=manufacturers,
+    )
     certificate.save(output)
     facts = certificate.inspect()
     if as_json:
         print_json({"path": str(output), **facts})
         return
     click.echo(f"{output}: device {facts['device_id']}\n{facts['info']}")
+    for name, value in facts["evidence"].items():
+        click.echo(f"{name.replace('_', ' '):<20}{value}")

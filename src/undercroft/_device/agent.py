@@ -47,7 +47,7 @@ from undercroft._device.web import (
     read_body,
     read_json,
 )
-from undercroft._spec import MAX_LICENSE_BYTES, MAX_UPDATE_BYTES
+from undercroft._spec import MAX_LICENSE_BYTES, MAX_NONCE_BYTES, MAX_UPDATE_BYTES
 from undercroft.errors import DeviceError, Error, InputError
 
 if TYPE_CHECKING:
@@ -239,6 +239,11 @@ class Agent:
         key = await self._on_device(request, self._pool.device_key)
         return Response(key, media_type="application/cose-key")
 
+    async def _attest(self, request: Request) -> Response:
+        nonce = bytes(await read_body(request, MAX_NONCE_BYTES))
+        evidence = await self._on_device(request, partial(self._pool.attest, nonce))
+        return Response(evidence, media_type="application/eat+cwt")
+
     async def _update(self, request: Request) -> Response:
         body = await read_body(request, MAX_UPDATE_BYTES)
         await self._on_device(request, partial(self._pool.update, bytes(body)))
@@ -385,6 +390,7 @@ class Agent:
                 ),
                 Route(own, self._info),
                 Route(own + "/device-key", self._device_key),
+                Route(own + "/attest", self._attest, methods=["POST"]),
                 Route(own + "/update", self._update, methods=["POST"]),
                 Route(own + "/models/{model}", self._describe_upload),
                 Route(own + "/models/{model}", self._remove, methods=["DELETE"]),

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol, Self, TypeAlias
 from undercroft._device.records import DeviceInfo, Stats
 from undercroft._spec import (
     INFO_RECORD_BYTES,
+    MAX_EVIDENCE_BYTES,
     STATS_RECORD_BYTES,
     Command,
     State,
@@ -89,6 +90,9 @@ PARAMETERS: Final[dict[Command, tuple[Param, Param, Param, Param]]] = {
     ),
     Command.UPDATE: (
         Param.VALUE_INOUT, Param.MEMREF_INPUT, Param.NONE, Param.NONE,
+    ),
+    Command.ATTEST: (
+        Param.VALUE_INOUT, Param.MEMREF_INPUT, Param.MEMREF_OUTPUT, Param.NONE,
     ),
 }  # fmt: skip
 """Parameter types of each command (`spec/ta-abi.md`)."""
@@ -156,7 +160,7 @@ class Invoker(Protocol):
             data2: a MEMREF_INPUT in parameter 2, likewise.
             buffer_bytes: instead of `data1`: the first so many bytes of `buffer`,
                 without a copy.
-            output_bytes: room of the MEMREF_OUTPUT in parameter 1.
+            output_bytes: room of the MEMREF_OUTPUT.
 
         Returns:
             The answer, also when its status is a failure.
@@ -217,6 +221,13 @@ class Device(Protocol):
         """The device's public X25519 key, an encoded COSE_Key."""
         ...
 
+    def attest(self, nonce: bytes) -> bytes:
+        """Evidence of what the device is, for a challenge of 8 to 64 bytes.
+
+        What it is worth is for `undercroft.attestation` to say.
+        """
+        ...
+
     def update(self, update_bytes: bytes) -> None:
         """Hand in a provider's update (`undercroft.update`).
 
@@ -270,6 +281,10 @@ class LocalDevice(abc.ABC):
     def device_key(self) -> bytes:
         """See `Device.device_key`."""
         return self._ask(Command.DEVICE_KEY, DEVICE_KEY_ROOM_BYTES)
+
+    def attest(self, nonce: bytes) -> bytes:
+        """See `Device.attest`."""
+        return self._ask(Command.ATTEST, MAX_EVIDENCE_BYTES, nonce)
 
     def update(self, update_bytes: bytes) -> None:
         """See `Device.update`."""

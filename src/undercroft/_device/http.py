@@ -78,6 +78,11 @@ class HttpDevice:
         body, _ = self._connection.ask("GET", "/v2/undercroft/device-key")
         return body
 
+    def attest(self, nonce: bytes) -> bytes:
+        """See `Device.attest`."""
+        body, _ = self._connection.ask("POST", "/v2/undercroft/attest", body=nonce)
+        return body
+
     def update(self, update_bytes: bytes) -> None:
         """See `Device.update`."""
         self._connection.json("POST", "/v2/undercroft/update", body=update_bytes)

@@ -61,6 +61,10 @@ class ModelPool:
         """The device's public key, an encoded COSE_Key."""
         return self._device.device_key()
 
+    def attest(self, nonce: bytes) -> bytes:
+        """The device's evidence for a challenge."""
+        return self._device.attest(nonce)
+
     def update(self, update_bytes: bytes) -> None:
         """Hand a provider's update to the device."""
         self._device.update(update_bytes)
