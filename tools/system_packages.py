@@ -30,6 +30,7 @@ PACKAGES = {
     "python3-venv": "the project's virtual environment",
     "qemu-system-arm": "the emulated board",
     "qemu-user": "the arm64 tests in user mode",
+    "softhsm2": "tests of signing keys in tokens (PKCS #11)",
     "xz-utils": "unpacking Debian packages",
 }
 

@@ -50,7 +50,10 @@ static bool read_conditions(const struct license_claims *claims,
 	terms->update_floor = claims->license_claims_update_floor_m
 				      .license_claims_update_floor_m;
 	terms->without_time = claims->license_claims_without_time_m_present;
-	return true;
+	/* The one value that it may have. */
+	return !terms->without_time ||
+	       claims->license_claims_without_time_m
+			       .license_claims_without_time_m == 1;
 }
 
 static bool license_decode(const uint8_t *data, size_t len,

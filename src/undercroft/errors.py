@@ -13,6 +13,7 @@
     ├── VerificationError       signature, tag, wrapped key: no more detail   1
     ├── AttestationError        a device shows less than the policy asks for  1
     ├── LicenseError            does not hold here, or not any more: .status  1
+    ├── SigningError            a token does not have the key, or refuses     1
     ├── FileAccessError         a file: missing, unreadable, permissions      1
     │   └── FileWriteError          disk full, not writable; nothing was left
     ├── InputError              an input of the wrong name, shape or type     1
@@ -52,6 +53,7 @@ __all__ = [
     "NotAModelError",
     "PlanError",
     "SecureMemoryError",
+    "SigningError",
     "UnsupportedModelError",
     "VerificationError",
 ]
@@ -166,6 +168,10 @@ class LicenseError(Error):
         self.status = status
         self.detail = detail
         self.command = command
+
+
+class SigningError(Error):
+    """A token (`pkcs11:`) does not have the signing key, or refuses to use it."""
 
 
 class FileAccessError(Error):

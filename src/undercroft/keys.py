@@ -8,6 +8,8 @@
     key = ProviderKey.load("provider.pem")
     print(key.public().key_id.hex())
 
+Keys in other places (`pkcs11:`) are in `undercroft.signers`.
+
 Three kinds: a `ProviderKey` signs sealed models and licenses; a `ModelKey` is
 the secret that a model's pages are encrypted under, which licenses hand to
 devices; a `DevicePublicKey` is what a license is encrypted to.
@@ -17,9 +19,10 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -27,7 +30,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
+    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
@@ -43,11 +48,19 @@ from undercroft._format.files import (
     write_file,
 )
 from undercroft._spec import CONTENT_KEY_BYTES, MODEL_ID_BYTES
-from undercroft.errors import FormatError
+from undercroft.errors import FileAccessError, FormatError
 
-__all__ = ["DevicePublicKey", "ModelKey", "ProviderKey", "ProviderPublicKey"]
+__all__ = [
+    "DevicePublicKey",
+    "ModelKey",
+    "ProviderKey",
+    "ProviderPublicKey",
+    "Signer",
+]
 
+PASSPHRASE_VARIABLE: Final = "UNDERCROFT_PASSPHRASE"  # noqa: S105 where it is
 _MAX_KEY_FILE_BYTES: Final = 16384
+_MAX_PASSPHRASE_BYTES: Final = 1023
 _MODEL_KEY_TYPE: Final = "undercroft model key"
 _MODEL_KEY_VERSION: Final = 1
 
@@ -126,13 +139,33 @@ class ProviderPublicKey:
         )
 
 
+class Signer(Protocol):
+    """Whatever signs as a provider: a `ProviderKey`, or a key in another place."""
+
+    @property
+    def key_id(self) -> bytes:
+        """COSE Key Thumbprint of the public key, 32 bytes."""
+        ...
+
+    def public(self) -> ProviderPublicKey:
+        """Return the public half."""
+        ...
+
+    def sign_message(self, payload: bytes) -> bytes:
+        """Return the COSE_Sign1 of a payload (`spec/undercroft.cddl`)."""
+        ...
+
+
 class ProviderKey:
     """A provider's Ed25519 signing key. Its text form does not show the secret."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_public")
 
     def __init__(self, private_key: Ed25519PrivateKey) -> None:
         self._key = private_key
+        self._public = ProviderPublicKey(
+            private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        )
 
     def __repr__(self) -> str:
         return f"ProviderKey({self.key_id.hex()})"
@@ -159,49 +192,82 @@ class ProviderKey:
 
     def public(self) -> ProviderPublicKey:
         """Return the public half."""
-        return ProviderPublicKey(
-            self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        )
+        return self._public
+
+    def seed(self) -> bytes:
+        """Return the secret itself, 32 bytes: to hand the key to a process of ours."""
+        return self._key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
 
     def sign_message(self, payload: bytes) -> bytes:
         """Return the COSE_Sign1 of a payload (`spec/undercroft.cddl`)."""
-        return cose.sign(
-            payload,
-            private_key=self._key.private_bytes(
-                Encoding.Raw, PrivateFormat.Raw, NoEncryption()
-            ),
-            public_key=self.public().raw,
-        )
+        return cose.sign(payload, public_key=self._public.raw, signer=self._key.sign)
 
-    def save(self, path: Path | str, *, overwrite: bool = False) -> None:
+    def save(
+        self,
+        path: Path | str,
+        *,
+        passphrase: bytes | None = None,
+        overwrite: bool = False,
+    ) -> None:
         """Write PEM (PKCS #8) that only its owner can read, atomically.
 
         Args:
             path: the file.
+            passphrase: encrypts the file.
             overwrite: whether an existing file may be replaced. A lost signing
                 key cannot be had again.
 
         Raises:
             FileWriteError: it exists or cannot be written.
         """
-        pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        encryption: KeySerializationEncryption = NoEncryption()
+        if passphrase is not None:
+            if not 1 <= len(passphrase) <= _MAX_PASSPHRASE_BYTES:
+                raise FormatError(
+                    f"a passphrase has 1 to {_MAX_PASSPHRASE_BYTES} bytes",
+                    hint="choose another passphrase",
+                )
+            encryption = BestAvailableEncryption(passphrase)
+        pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
         write_file(Path(path), pem, mode=SECRET_MODE, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        passphrase: Callable[[], bytes] | None = None,
+    ) -> Self:
         """Read a PEM file.
 
+        Args:
+            path: the file.
+            passphrase: asked when the file is protected by one.
+
         Raises:
-            FileAccessError: missing, unreadable, or open to others than its
-                owner; the hint has the command that mends it.
-            FormatError: not an unencrypted Ed25519 private key.
+            FileAccessError: missing, unreadable, open to others than its owner
+                (the hint has the command that mends it), or a passphrase that is
+                missing or wrong.
+            FormatError: not an Ed25519 private key.
         """
         what = "provider key"
         data = read_secret_file(Path(path), limit_bytes=_MAX_KEY_FILE_BYTES, what=what)
+        protected = b"BEGIN ENCRYPTED PRIVATE KEY" in data
+        if protected and passphrase is None:
+            raise FileAccessError(
+                f"{path} is protected by a passphrase",
+                hint=f"give it in {PASSPHRASE_VARIABLE}, or run where you can be asked",
+            )
         try:
-            key = load_pem_private_key(data, password=None)
+            key = load_pem_private_key(
+                data, password=passphrase() if protected and passphrase else None
+            )
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise _no_key("an unencrypted private key in PEM (PKCS #8)") from error
+            if protected:
+                raise FileAccessError(
+                    f"the passphrase does not open {path}", hint="try again"
+                ) from error
+            raise _no_key("a private key in PEM (PKCS #8)") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise _no_key("an Ed25519 private key")
         return cls(key)
@@ -312,6 +378,40 @@ class DevicePublicKey:
         """
         what = "the device's public key"
         return cls(cose.parse_cose_key(cbor.decode(data, what), cose.CRV_X25519, what))
+
+
+def describe_key_file(path: Path) -> dict[str, Any] | None:
+    """Say what kind of key a file holds: `file`, `kind`, `key_id`, `problem`.
+
+    Nothing secret is in it. None for a file that is no key of ours. A key that is
+    refused (for its permissions, say) is described with the hint that mends it.
+    """
+    row: dict[str, Any] = {"file": str(path), "key_id": None, "problem": ""}
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_KEY_FILE_BYTES)
+        if b"BEGIN ENCRYPTED PRIVATE KEY" in data:
+            row["kind"] = "provider key, protected"
+            read_secret_file(path, limit_bytes=_MAX_KEY_FILE_BYTES, what="key")
+        elif b"BEGIN PRIVATE KEY" in data:
+            row["kind"] = "provider key"
+            row["key_id"] = ProviderKey.load(path).key_id.hex()
+        elif b"BEGIN PUBLIC KEY" in data:
+            row["kind"] = "public key"
+            row["key_id"] = ProviderPublicKey.from_pem(data).key_id.hex()
+        elif _MODEL_KEY_TYPE.encode() in data:
+            row["kind"] = "model key"
+            row["key_id"] = ModelKey.load(path).model_id.hex()
+        else:
+            return None
+    except FileAccessError as error:
+        row["problem"] = f"{error.message}; {error.hint}"
+    except FormatError:
+        return None
+    except OSError as error:
+        row["kind"] = "unreadable"
+        row["problem"] = str(error.strerror)
+    return row
 
 
 def _no_key(expected: str) -> FormatError:

@@ -28,7 +28,7 @@ from undercroft._format.files import read_small_file
 from undercroft._format.license import LICENSE_ID_BYTES, LicenseClaims, LicenseTerms
 from undercroft._spec import MAX_LICENSE_BYTES
 from undercroft.errors import FormatError, VerificationError
-from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey, ProviderPublicKey
+from undercroft.keys import DevicePublicKey, ModelKey, ProviderPublicKey, Signer
 
 __all__ = ["License", "LicenseTerms", "issue"]
 
@@ -120,7 +120,7 @@ def issue(
     *,
     model_key: ModelKey,
     device: DevicePublicKey,
-    signing_key: ProviderKey,
+    signing_key: Signer,
     license_id: bytes | None = None,
     terms: LicenseTerms | None = None,
     issued_at: int | None = None,

@@ -34,7 +34,7 @@ from undercroft._spec import (
     SEALED_MAGIC,
 )
 from undercroft.errors import FileAccessError, FormatError, PlanError
-from undercroft.keys import ModelKey, ProviderKey
+from undercroft.keys import ModelKey, Signer
 from undercroft.sealed import PREFIX
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def seal(
     model: Path | str,
     output: Path | str,
     *,
-    signing_key: ProviderKey,
+    signing_key: Signer,
     plan: Plan | None = None,
     budget: str | int = "12MiB",
     input_shapes: Mapping[str, Sequence[int]] | None = None,
@@ -187,7 +187,7 @@ def write_sealed(
     plan: Plan,
     *,
     model_key: ModelKey,
-    signing_key: ProviderKey,
+    signing_key: Signer,
     progress: Progress | None = None,
 ) -> None:
     """Write prefix, header and pages to a stream.

@@ -37,7 +37,7 @@ from undercroft._spec import (
     MODEL_ID_BYTES,
 )
 from undercroft.errors import FormatError, VerificationError
-from undercroft.keys import ProviderKey, ProviderPublicKey
+from undercroft.keys import ProviderPublicKey, Signer
 
 __all__ = ["Revocation", "Successor", "Update", "VersionFloor", "issue_update"]
 
@@ -225,7 +225,7 @@ class Update:
 
 def issue_update(
     *,
-    signing_key: ProviderKey,
+    signing_key: Signer,
     version: int | None = None,
     revocations: Sequence[Revocation] = (),
     floors: Sequence[VersionFloor] = (),

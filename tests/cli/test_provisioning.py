@@ -317,3 +317,58 @@ def test_a_manufacturer_vouches_for_a_device(folder, undercroft):
     done = undercroft("enroll", "host:", "--allow-development", "--build-id", "00")
     assert done.returncode == 1
     assert "is not expected" in done.stderr
+
+
+def test_keys_are_listed_protected_and_rotated(folder, undercroft, monkeypatch):
+    monkeypatch.setenv("UNDERCROFT_PASSPHRASE", "correct horse")
+    assert undercroft("keys", "new", "safe.pem", "--passphrase").returncode == 0
+    assert "ENCRYPTED" in (folder / "safe.pem").read_text()
+    assert undercroft("keys", "show", "safe.pem").returncode == 0
+    assert seal(undercroft).returncode == 0
+    (folder / "provider.pem").chmod(0o644)
+    done = undercroft("keys", "list")
+    assert done.returncode == 0
+    assert "provider key, protected" in done.stdout
+    assert "model key" in done.stdout
+    assert "chmod 600" in done.stderr
+    (folder / "provider.pem").chmod(0o600)
+    rotate = ("keys", "rotate", "provider.pem", "next.pem", "-o", "5.update")
+    done = undercroft(*rotate, "--version", "5", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    done = undercroft("update", "show", "5.update", "--json")
+    assert json.loads(done.stdout)["successor"] == {
+        "key_id": told["key_id"],
+        "retire": False,
+    }
+    done = undercroft(*rotate, "--version", "6", "--retire")
+    assert "refuse everything" in done.stdout
+    monkeypatch.setenv("UNDERCROFT_PASSPHRASE", "wrong")
+    done = undercroft("keys", "show", "safe.pem")
+    assert done.returncode == 1
+    assert "does not open" in done.stderr
+
+
+def test_licenses_for_a_list_of_devices(folder, undercroft):
+    assert seal(undercroft).returncode == 0
+    rows = [Device(test_key(name)).public.raw.hex() for name in ("device", "content")]
+    (folder / "devices.csv").write_text("\n".join(["device", *rows, "nobody"]))
+    issue = ("license", "issue", "--model-key", "m.sealed.key", "--key", "provider.pem")
+    issue += ("--devices", "devices.csv", "-o", "licenses.jsonl", "--rate", "5/1h")
+    done = undercroft(*issue)
+    assert done.returncode == 1
+    assert "line 4" in done.stderr
+    assert "--partial" in done.stderr
+    assert not (folder / "licenses.jsonl").exists()
+    done = undercroft(*issue, "--partial", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["issued"] == 2
+    assert "line 4" in done.stderr
+    (folder / "devices.csv").write_text("\n".join(["device", *rows]))
+    done = undercroft(*issue)
+    assert done.returncode == 0, done.stderr
+    assert "0 licenses issued, 2 were there already" in done.stdout
+    for wrong in (("--device", "device.cert"), ("--partial",)):
+        usage = [word for word in issue if word not in ("--devices", "devices.csv")]
+        usage = [*issue] if wrong[0] == "--device" else usage
+        assert undercroft(*usage, *wrong).returncode == 2

@@ -32,6 +32,7 @@ from undercroft.errors import Error
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
 from undercroft.license import issue
 from undercroft.tensor import TensorInfo
+from undercroft.update import Revocation, Successor, VersionFloor, issue_update
 
 CORPUS = BUILD / "fuzz" / "corpus"
 FINDINGS = BUILD / "fuzz" / "findings"
@@ -55,6 +56,9 @@ FUZZERS = {
     "fuzz_program": Fuzzer(600, seeds=50, executions_per_second=30, deep_per_second=10),
     "fuzz_service": Fuzzer(
         300, seeds=50, executions_per_second=20, deep_per_second=0.1
+    ),
+    "fuzz_update": Fuzzer(
+        2048, seeds=4, executions_per_second=100, deep_per_second=0.1
     ),
 }
 
@@ -100,11 +104,33 @@ def open_seeds() -> list[bytes]:
     return seeds
 
 
+def update_seeds() -> list[bytes]:
+    """Return pairs of updates, the second one with all that there is."""
+    key = ProviderKey.from_seed(bytes(range(32)))
+    other = ProviderKey.from_seed(bytes(32))
+    first = issue_update(signing_key=key, issued_at=1_900_000_000)
+    second = issue_update(
+        signing_key=key,
+        version=7,
+        revocations=[Revocation(bytes(16), 1000), Revocation(bytes(16), 1, bytes(32))],
+        floors=[VersionFloor(bytes(16), 3)],
+        successor=Successor(other.public(), retire=True),
+        issued_at=1_900_000_001,
+    )
+    return [
+        bytes([flags]) + len(one).to_bytes(2, "little") + one + two
+        for flags in (0, 1)
+        for one, two in ((first, second), (second, second))
+    ]
+
+
 def seed(name: str, fuzzer: Fuzzer, corpus: Path) -> int:
     """Write a fuzzer's seeds into its corpus; return how many files it has."""
     corpus.mkdir(parents=True, exist_ok=True)
     if name == "fuzz_open":
         seeds = open_seeds()
+    elif name == "fuzz_update":
+        seeds = update_seeds()
     else:
         seeds = random_seeds(64, fuzzer.longest_bytes // 2)
     for content in seeds:

@@ -13,7 +13,9 @@ RUN = Path(__file__).with_name("run.py")
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("name", ["fuzz_open", "fuzz_program", "fuzz_service"])
+@pytest.mark.parametrize(
+    "name", ["fuzz_open", "fuzz_program", "fuzz_service", "fuzz_update"]
+)
 def test_fuzzer(name: str) -> None:
     done = subprocess.run(
         [sys.executable, RUN, "--seconds", "8", name],

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from undercroft.attestation import Policy
+    from undercroft.keys import Signer
     from undercroft.license import LicenseTerms
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -164,6 +167,36 @@ def terms_of(options: dict[str, Any]) -> LicenseTerms:
     from undercroft.license import LicenseTerms
 
     return LicenseTerms(grace_seconds=options.pop("grace"), **options)
+
+
+def key_option(function: Function) -> Function:
+    """Add `--key`; `signer_of` opens what it names."""
+    return click.option(
+        "--key",
+        required=True,
+        metavar="FILE|pkcs11:...",
+        help="The provider key: a file (undercroft keys new), or a key in a token.",
+    )(function)
+
+
+def ask_secret(what: str) -> bytes:
+    """Return a passphrase or PIN: of the environment, or asked for."""
+    from undercroft.keys import PASSPHRASE_VARIABLE
+
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if given is not None:
+        return given.encode()
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{what}: give it in {PASSPHRASE_VARIABLE}")
+    text: str = click.prompt(what, hide_input=True, err=True)
+    return text.encode()
+
+
+def signer_of(uri: str) -> Signer:
+    """Open the signing key that `--key` names."""
+    from undercroft.signers import open_signer
+
+    return open_signer(uri, ask=ask_secret)
 
 
 def policy_options(function: Function) -> Function:

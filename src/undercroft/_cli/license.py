@@ -3,13 +3,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import json_option, terms_of, terms_options
+from undercroft._cli._common import (
+    json_option,
+    key_option,
+    signer_of,
+    terms_of,
+    terms_options,
+)
+
+if TYPE_CHECKING:
+    from undercroft.license import LicenseTerms
 
 
 @click.group()
@@ -32,23 +42,30 @@ def command() -> None:
 )
 @click.option(
     "--device",
-    required=True,
     type=click.Path(path_type=Path),
     help="The device's certificate (undercroft enroll).",
 )
 @click.option(
-    "--key",
-    required=True,
+    "--devices",
     type=click.Path(path_type=Path),
-    help="The provider key that the model was sealed with.",
+    help="Instead: a list of devices (CSV), for a file of licenses. An interrupted "
+    "run is continued by running it again.",
 )
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="With --devices: issue for the good lines although others have errors.",
+)
+@key_option
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 @terms_options
 @json_option
 def issue(
     model_key: Path,
-    device: Path,
-    key: Path,
+    device: Path | None,
+    devices: Path | None,
+    partial: bool,
+    key: str,
     output: Path,
     as_json: bool,
     **conditions: Any,  # noqa: ANN401 what terms_options adds
@@ -65,18 +82,29 @@ def issue(
     Example:
       undercroft license issue --model-key model.sealed.key --device device.cert \\
           --key provider.pem -o device.license --expires 90d --rate 1000/1d
+      undercroft license issue --model-key model.sealed.key --devices devices.csv \\
+          --key provider.pem -o licenses.jsonl --expires 90d
     """  # noqa: D301 click wants the character itself
+    if (device is None) == (devices is None):
+        raise click.UsageError("give --device, or --devices for a list")
+    terms = terms_of(conditions)
+    if devices is not None:
+        _issue_all(devices, output, model_key, key, terms, partial, as_json)
+        return
+    if partial:
+        raise click.UsageError("--partial goes with --devices")
+    assert device is not None  # noqa: S101 said above
     from undercroft._format.files import write_file
     from undercroft.enroll import DeviceCertificate
-    from undercroft.keys import ModelKey, ProviderKey
+    from undercroft.keys import ModelKey
     from undercroft.license import License
     from undercroft.license import issue as issue_license
 
     data = issue_license(
         model_key=ModelKey.load(model_key),
         device=DeviceCertificate.load(device).public_key,
-        signing_key=ProviderKey.load(key),
-        terms=terms_of(conditions),
+        signing_key=signer_of(key),
+        terms=terms,
     )
     write_file(output, data)
     facts = License.parse(data).inspect()
@@ -89,6 +117,60 @@ def issue(
     )
     for name, value in facts["terms"].items():
         click.echo(f"{name.replace('_', ' ')}: {value}")
+
+
+def _issue_all(
+    devices: Path,
+    output: Path,
+    model_key: Path,
+    key: str,
+    terms: LicenseTerms,
+    partial: bool,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from undercroft.bulk import issue_all
+    from undercroft.keys import ModelKey
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.completed:,.0f} licenses"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("licenses", total=None)
+        report = issue_all(
+            devices,
+            output,
+            model_key=ModelKey.load(model_key),
+            signing_key=signer_of(key),
+            terms=terms,
+            partial=partial,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    for problem in report.problems:
+        click.echo(f"warning: {problem}; no license", err=True)
+    if as_json:
+        print_json(
+            {
+                "path": str(output),
+                "issued": report.issued,
+                "already": report.already,
+                "problems": [
+                    {"line": item.line, "text": item.text} for item in report.problems
+                ],
+                "bytes": report.bytes,
+            }
+        )
+    else:
+        click.echo(
+            f"{output}: {report.issued:,} licenses issued, {report.already:,} were "
+            "there already"
+        )
+    if report.problems:
+        sys.exit(1)
 
 
 @command.command()

@@ -13,6 +13,8 @@ from undercroft._cli._common import (
     budget_option,
     input_shape_option,
     json_option,
+    key_option,
+    signer_of,
     suite_option,
     weights_option,
 )
@@ -31,12 +33,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The sealed file, the same for every device.",
 )
-@click.option(
-    "--key",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Your provider key (undercroft keys new).",
-)
+@key_option
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path),
@@ -58,7 +55,7 @@ if TYPE_CHECKING:
 def command(
     model: Path,
     output: Path,
-    key: Path,
+    key: str,
     key_file: Path | None,
     model_version: int,
     budget: str,
@@ -80,10 +77,9 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from undercroft.keys import ProviderKey
     from undercroft.seal import seal
 
-    signing_key = ProviderKey.load(key)
+    signing_key = signer_of(key)
     with Progress(console=Console(stderr=True), disable=as_json) as bar:
         task = bar.add_task("planning", total=None)
         result = seal(

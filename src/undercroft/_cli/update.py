@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import json_option
+from undercroft._cli._common import json_option, key_option, signer_of
 
 if TYPE_CHECKING:
     from undercroft.update import Revocation, VersionFloor
@@ -30,7 +30,7 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--key", required=True, type=click.Path(path_type=Path))
+@key_option
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 @click.option(
     "--version",
@@ -62,7 +62,7 @@ def command() -> None:
 )
 @json_option
 def new(
-    key: Path,
+    key: str,
     output: Path,
     version: int | None,
     revoked: tuple[str, ...],
@@ -81,7 +81,7 @@ def new(
     import time
 
     from undercroft._format.files import write_file
-    from undercroft.keys import ProviderKey, ProviderPublicKey
+    from undercroft.keys import ProviderPublicKey
     from undercroft.update import Successor, Update, issue_update
 
     if version is None and (revoked or floors or successor):
@@ -90,7 +90,7 @@ def new(
         raise click.UsageError("--retire needs --successor: the key that follows")
     now = int(time.time())
     data = issue_update(
-        signing_key=ProviderKey.load(key),
+        signing_key=signer_of(key),
         version=version,
         revocations=[_revocation(text, now + 1) for text in revoked],
         floors=[_floor(text) for text in floors],

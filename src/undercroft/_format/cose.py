@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """COSE as `spec/undercroft.cddl` narrows it down.
 
-Form is checked here, strictly, with nothing but the CBOR library; signing,
-verifying and HPKE are the `cwt` library's, loaded when they are used, so that
-sealed files can be read where there is no cryptography.
+Form is checked here, strictly, with nothing but the CBOR library; what verifies and
+opens is the `cwt` library's, HPKE to a device `pyhpke`'s. They are loaded when they are
+used, so that sealed files can be read where there is no cryptography.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import cbor2
@@ -21,6 +23,7 @@ from undercroft.errors import FormatError, VerificationError
 
 if TYPE_CHECKING:
     from cwt.cose_key_interface import COSEKeyInterface
+    from pyhpke import CipherSuite
 
 # RFC 9052, RFC 9053 and RFC 9528.
 _LABEL_ALG, _LABEL_KID, _LABEL_KCCS, _LABEL_EK = 1, 4, 14, -4
@@ -150,28 +153,34 @@ class SignedMessage:
         ) from failure
 
 
-def sign(payload: bytes, *, private_key: bytes, public_key: bytes) -> bytes:
+def sign(
+    payload: bytes, *, public_key: bytes, signer: Callable[[bytes], bytes]
+) -> bytes:
     """Return the untagged COSE_Sign1 of a payload.
 
     Args:
         payload: what to sign.
-        private_key: the raw Ed25519 private key, 32 bytes.
-        public_key: the raw public key that belongs to it, 32 bytes.
+        public_key: the raw Ed25519 public key, 32 bytes.
+        signer: returns the signature (64 bytes) of what it gets, by that key.
     """
-    from cwt import COSE
+    bucket = _provider_bucket(public_key)
+    # RFC 9052, section 4.4: the Sig_structure, without external data.
+    signature = signer(cbor.encode(["Signature1", bucket, b"", payload]))
+    return cbor.encode([bucket, {}, payload, signature])
 
-    public = cose_key(CRV_ED25519, public_key)
-    message = COSE.new().encode_and_sign(
-        payload,
-        key=_cwt_key({**public, _D: private_key}),
-        protected={
+
+@lru_cache(maxsize=8)
+def _provider_bucket(public_key: bytes) -> bytes:
+    """The protected bucket is the same for all that a provider signs."""
+    return cbor.encode(
+        {
             _LABEL_ALG: _ALG_EDDSA,
             _LABEL_KID: key_thumbprint(CRV_ED25519, public_key),
-            _LABEL_KCCS: {_CLAIM_CNF: {_CONFIRM_COSE_KEY: public}},
-        },
-        out="cbor2/CBORTag",
+            _LABEL_KCCS: {
+                _CLAIM_CNF: {_CONFIRM_COSE_KEY: cose_key(CRV_ED25519, public_key)}
+            },
+        }
     )
-    return cbor.encode(message.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,23 +227,37 @@ def wrap_key(content_key: bytes, *, device_key: bytes) -> bytes:
     Raises:
         VerificationError: the device's key is not a usable X25519 key.
     """
-    from cwt import COSE
-    from cwt.exceptions import CWTError
+    # Not by cwt, which takes three times as long: a provider issues licenses by
+    # the hundred thousand. The tests open them with cwt.
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+    from pyhpke import KEMKey
+    from pyhpke.exceptions import PyHPKEError
 
-    recipient = {**cose_key(CRV_X25519, device_key), _KEY_ALG: _ALG_HPKE_3}
+    bucket = _hpke_bucket()
     try:
-        message = COSE.new().encode_and_encrypt(
-            content_key,
-            key=_cwt_key(recipient),
-            protected={_LABEL_ALG: _ALG_HPKE_3},
-            out="cbor2/CBORTag",
+        encapsulated, context = _hpke_suite().create_sender_context(
+            KEMKey.from_pyca_cryptography_key(
+                X25519PublicKey.from_public_bytes(device_key)
+            )
         )
-    except (CWTError, ValueError) as error:
+        # RFC 9052, section 5.3: the Enc_structure, without external data.
+        aad = cbor.encode(["Encrypt0", bucket, b""])
+        ciphertext = context.seal(content_key, aad=aad)
+    except (PyHPKEError, ValueError) as error:
         raise VerificationError(
             "the device's public key cannot be encrypted to",
             hint="enroll the device again",
         ) from error
-    return cbor.encode(message.value)
+    return cbor.encode([bucket, {_LABEL_EK: encapsulated}, ciphertext])
+
+
+@lru_cache(maxsize=1)
+def _hpke_suite() -> CipherSuite:
+    from pyhpke import AEADId, CipherSuite, KDFId, KEMId
+
+    return CipherSuite.new(
+        KEMId.DHKEM_X25519_HKDF_SHA256, KDFId.HKDF_SHA256, AEADId.AES128_GCM
+    )
 
 
 def unwrap_key(wrapped: WrappedKey, *, private_key: bytes, public_key: bytes) -> bytes:

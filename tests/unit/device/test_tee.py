@@ -126,6 +126,7 @@ def test_types_are_those_of_each_command(library: FakeTeec) -> None:
         Command.OUTPUT,
         Command.STATS,
         Command.SPILL,
+        Command.ATTEST,
     }
     session = TeeDevice().open()
     for command in Command:

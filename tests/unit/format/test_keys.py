@@ -65,7 +65,7 @@ def other_private_keys() -> dict[str, bytes]:
         "another curve": ec.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
         ),
-        "encrypted": ed.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked),
+        "encrypted DER": ed.private_bytes(Encoding.DER, PrivateFormat.PKCS8, locked),
         "public": ed.public_key().public_bytes(
             Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
         ),
