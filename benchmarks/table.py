@@ -53,8 +53,57 @@ def sealing() -> str:
     return "\n".join(lines) + "\n"
 
 
+def operators() -> str:
+    """Multiply-accumulates per instruction of whole networks and their operators."""
+    found = json.loads((RESULTS / "operators-arm64.json").read_text())
+    lines = [
+        "| model | M MAC | M instructions | MAC each | most of it |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        most = [
+            f"{part['operator']} "
+            f"{100 * part['instructions'] / row['instructions']:.0f} %"
+            + (f" at {part['macs'] / part['instructions']:.2f}" if part["macs"] else "")
+            for part in row["classes"][:4]
+        ]
+        lines.append(
+            f"| {row['model']} | {row['macs'] / 1e6:.1f} "
+            f"| {row['instructions'] / 1e6:.1f} "
+            f"| {row['macs'] / row['instructions']:.2f} | {', '.join(most)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def wall() -> str:
+    """Seconds of the engine and onnxruntime on a host."""
+    found = json.loads((RESULTS / "host.json").read_text())
+    lines = [
+        "| model | engine | onnxruntime | engine / onnxruntime |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['model']} | {1e3 * row['engine_seconds']:.1f} ms "
+        f"| {1e3 * row['onnxruntime_seconds']:.1f} ms | {row['ratio']:.2f} |"
+        for row in found["rows"]
+    ]
+    lines += [
+        f"| {row['model']} | not measured: {row['message']} | | |"
+        for row in found["failures"]
+    ]
+    where = ", ".join(
+        f"{key.replace('_', ' ')} {text}" for key, text in found["environment"].items()
+    )
+    return "\n".join([*lines, "", f"On: {where}."]) + "\n"
+
+
 PLACES: dict[Path, dict[str, Callable[[], str]]] = {
-    ROOT / "docs" / "benchmarks.md": {"": tables, "sealing: ": sealing},
+    ROOT / "docs" / "benchmarks.md": {
+        "": tables,
+        "operators: ": operators,
+        "host: ": wall,
+        "sealing: ": sealing,
+    },
     ROOT / "README.md": {"": summary},
 }
 

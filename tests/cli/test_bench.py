@@ -101,3 +101,31 @@ def test_what_could_not_be_measured_is_an_error_and_recorded(measured, model, tm
     assert result.exit_code == 1
     assert "small in 1 MiB: not measured: it does not fit" in result.stderr
     assert Report.load(path).failures[0].error == "BudgetExceeded"
+
+
+@pytest.mark.engine
+def test_on_the_host_it_times_both(model, tmp_path):
+    path = tmp_path / "host.json"
+    words = ["--device", "host:", "--model", str(model), "-o", str(path)]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("small: engine ")
+    document = json.loads(path.read_text())
+    (row,) = document["rows"]
+    assert row["engine_seconds"] >= row["engine_least_seconds"] > 0
+    assert row["onnxruntime_seconds"] >= row["onnxruntime_least_seconds"] > 0
+    assert row["max_rel_error"] <= 1e-4
+    assert "host_cpu" in document["environment"]
+
+
+def test_on_the_host_an_unsupported_model_is_an_error(tmp_path):
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3])
+    node = onnx.helper.make_node("Sin", ["x"], ["y"])
+    path = tmp_path / "wave.onnx"
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], [y])), path
+    )
+    words = ["--device", "host:", "--model", str(path), "--json"]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code != 0

@@ -73,7 +73,8 @@ def _class(op: Op) -> str:
 
 
 def _macs(op: Op) -> int:
-    assert op.a
+    if op.a is None:
+        return 0
     if op.code in _CONVOLUTIONS:
         return math.prod(op.kernel) * math.prod(op.out) * op.a[3] // op.groups
     if op.code == spec.Op.FULLY_CONNECTED:

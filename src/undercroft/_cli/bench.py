@@ -59,6 +59,14 @@ if TYPE_CHECKING:
     help="Cipher suite to seal with. May be repeated.",
 )
 @click.option(
+    "--device",
+    type=click.Choice(["board:", "host:"]),
+    default="board:",
+    show_default=True,
+    help="host: times the engine, without protection and without a budget, and "
+    "onnxruntime on this machine, in seconds.",
+)
+@click.option(
     "--again", is_flag=True, help="Measure what has been measured before as well."
 )
 @json_option
@@ -69,6 +77,7 @@ def command(
     weights: WeightsFormat,
     output: Path | None,
     suites: tuple[str, ...],
+    device: str,
     again: bool,
     as_json: bool,
 ) -> None:
@@ -83,6 +92,7 @@ def command(
     \b
     Example:
       undercroft bench --budget 12MiB --budget 7MiB -o result.json
+      undercroft bench --device host: --model all
     """  # noqa: D205, D301 click wants the character itself
     from rich.console import Console
 
@@ -95,6 +105,9 @@ def command(
         raise click.UsageError("a budget of the secure world has a limit")
     subjects = [_subject(name, dict(input_shapes)) for name in _expanded(models)]
     console = Console(stderr=True, quiet=as_json)
+    if device == "host:":
+        _on_the_host(subjects, output, console, as_json=as_json)
+        return
 
     def record(so_far: Report, row: Row | Failure) -> None:
         _print_progress(console, row)
@@ -117,6 +130,31 @@ def command(
     else:
         _print_tables(report)
     if report.failures:
+        sys.exit(1)
+
+
+def _on_the_host(
+    subjects: list[Subject], output: Path | None, console: Console, *, as_json: bool
+) -> None:
+    from undercroft._bench.wall import measure_wall
+    from undercroft._format.files import write_file
+
+    with console.status("measuring") as status:
+        found = measure_wall(subjects, progress=status.update)
+    if output is not None:
+        text = json.dumps(found, indent=2) + "\n"
+        write_file(output, text.encode(), overwrite=True)
+    if as_json:
+        print_json(found)
+    for row in () if as_json else found["rows"]:
+        click.echo(
+            f"{row['model']}: engine {row['engine_seconds'] * 1e3:.1f} ms, onnxruntime "
+            f"{row['onnxruntime_seconds'] * 1e3:.1f} ms, one thread each: "
+            f"{row['ratio']:.2f}"
+        )
+    for failure in found["failures"]:
+        click.echo(f"{failure['model']}: not measured: {failure['message']}", err=True)
+    if found["failures"]:
         sys.exit(1)
 
 
