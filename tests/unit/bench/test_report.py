@@ -205,7 +205,9 @@ def test_recorded_results_keep_the_promises():
     for path in table_program().RESULTS.glob("emulated-board*.json"):
         for row in Report.load(path).rows:
             assert row.secure_peak_bytes <= row.budget_bytes
-            assert row.plain_to_onnxruntime <= 1.1
-            if row.budget_bytes == 12 << 20:  # ADR 0007 says why not below.
+            assert row.plain_to_onnxruntime <= 1.0
+            if row.budget_bytes >= 12 << 20:
+                assert row.secure_to_plain <= (1.3 if "aes" in row.suite else 1.15)
+            elif "aes" not in row.suite:  # ADR 0007 says why not with it.
                 assert row.secure_to_plain <= 1.35
             assert row.max_rel_error <= 1e-4
