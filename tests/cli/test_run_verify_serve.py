@@ -18,6 +18,7 @@ import pytest
 import undercroft as uc
 from helpers import onnx_nets
 from undercroft._device.host import NoProtectionWarning, load_device_key
+from undercroft.attestation import DEVELOPMENT_POLICY
 
 pytestmark = pytest.mark.engine
 
@@ -75,7 +76,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNDERCROFT_DATA", str(folder / "data"))
         with pytest.warns(NoProtectionWarning):
-            device = uc.enroll("host:")
+            device = uc.enroll("host:", policy=DEVELOPMENT_POLICY)
     permit = uc.issue_license(
         model_key=sealed.model_key, device=device.public_key, signing_key=key
     )

@@ -30,6 +30,7 @@ from undercroft._device.base import Reply
 from undercroft._device.host import HostDevice, NoProtectionWarning
 from undercroft._device.http import HttpDevice
 from undercroft._spec import Command
+from undercroft.attestation import DEVELOPMENT_POLICY
 from undercroft.errors import (
     DeviceError,
     FormatError,
@@ -81,7 +82,7 @@ def make_goods(agent: str, name: str, folder: Path, budget: str) -> Goods:
     plan = uc.plan(case.model, budget=budget, input_shapes=case.input_shapes)
     path = folder / f"{name}.sealed"
     sealed = uc.seal(case.model, path, plan=plan, signing_key=key)
-    device = uc.enroll(agent)
+    device = uc.enroll(agent, policy=DEVELOPMENT_POLICY)
     other = DevicePublicKey(bytes(range(9, 41)))
     licenses = [
         uc.issue_license(model_key=sealed.model_key, device=public_key, signing_key=key)
@@ -205,7 +206,7 @@ def test_a_model_that_fits_no_memory(agent: str, tmp_path: Path) -> None:
     shipment = ship(FakePlan(arena_bytes=1 << 30))
     path = tmp_path / "large.sealed"
     path.write_bytes(shipment.sealed)
-    device = uc.enroll(agent)
+    device = uc.enroll(agent, policy=DEVELOPMENT_POLICY)
     permit = uc.issue_license(
         model_key=shipment.model_key,
         device=device.public_key,
