@@ -98,7 +98,6 @@
 #define UC_OP_MAXIMUM 30U
 #define UC_OP_PRELU 31U
 #define UC_OP_POWER 32U
-#define UC_OP_ARG_MAX 33U
 #define UC_OP_GATHER 64U
 #define UC_OP_RESIZE_LINEAR 65U
 #define UC_OP_QUANTIZE 96U
@@ -147,6 +146,10 @@
 #define UC_REDUCE_MAX 3U
 #define UC_REDUCE_MIN 4U
 #define UC_REDUCE_SUM_OF_SQUARES 5U
+
+/* [softmax_functions] */
+#define UC_SOFTMAX_PLAIN 0U
+#define UC_SOFTMAX_LOG 1U
 
 /* [normalize_functions] */
 #define UC_NORMALIZE_ROWS 1U

@@ -101,7 +101,6 @@ OP_MINIMUM: Final[int] = 29
 OP_MAXIMUM: Final[int] = 30
 OP_PRELU: Final[int] = 31
 OP_POWER: Final[int] = 32
-OP_ARG_MAX: Final[int] = 33
 OP_GATHER: Final[int] = 64
 OP_RESIZE_LINEAR: Final[int] = 65
 OP_QUANTIZE: Final[int] = 96
@@ -150,6 +149,10 @@ REDUCE_MEAN: Final[int] = 2
 REDUCE_MAX: Final[int] = 3
 REDUCE_MIN: Final[int] = 4
 REDUCE_SUM_OF_SQUARES: Final[int] = 5
+
+# [softmax_functions]
+SOFTMAX_PLAIN: Final[int] = 0
+SOFTMAX_LOG: Final[int] = 1
 
 # [normalize_functions]
 NORMALIZE_ROWS: Final[int] = 1
@@ -237,7 +240,6 @@ class Op(IntEnum):
     MAXIMUM = 30
     PRELU = 31
     POWER = 32
-    ARG_MAX = 33
     GATHER = 64
     RESIZE_LINEAR = 65
     QUANTIZE = 96

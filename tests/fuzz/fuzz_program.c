@@ -37,9 +37,33 @@ static const uint16_t codes[] = {
 	UC_OP_CONSTANT,
 	UC_OP_UNARY,
 	UC_OP_UNARY,
+	UC_OP_REDUCE,
+	UC_OP_NORMALIZE,
+	UC_OP_LOCAL_RESPONSE_NORM,
+	UC_OP_MATRIX_MULTIPLY,
+	UC_OP_MINIMUM,
+	UC_OP_MAXIMUM,
+	UC_OP_PRELU,
+	UC_OP_POWER,
 	UC_OP_GATHER,
 	UC_OP_RESIZE_LINEAR,
 };
+
+static uint8_t function_of(struct fuzz_bytes *bytes, uint16_t code)
+{
+	uint8_t number = fuzz_u8(bytes);
+
+	switch (code) {
+	case UC_OP_SOFTMAX:
+		return number % 2 ? UC_SOFTMAX_LOG : UC_SOFTMAX_PLAIN;
+	case UC_OP_REDUCE:
+		return 1 + number % UC_REDUCE_SUM_OF_SQUARES;
+	case UC_OP_NORMALIZE:
+		return 1 + number % UC_NORMALIZE_CHANNELS;
+	default:
+		return 1 + number % UC_UNARY_ELU;
+	}
+}
 
 static uint32_t some_dim(struct fuzz_bytes *bytes)
 {
@@ -257,6 +281,23 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 		out.h = some_dim(bytes);
 		out.w = some_dim(bytes);
 		break;
+	case UC_OP_REDUCE:
+		out.h = out.w = 1;
+		break;
+	case UC_OP_LOCAL_RESPONSE_NORM:
+		op.kernel_w = (uint16_t)(1 + fuzz_upto(bytes, 8));
+		break;
+	case UC_OP_MATRIX_MULTIPLY:
+		/* Shapes seldom fit, but for those of one and the same. */
+		b = fuzz_one_in(bytes, 2) ? some_tensor(bytes, model, count)
+					  : a;
+		op.flags = fuzz_one_in(bytes, 4) ? 0 : UC_OP_FLAG_TRANSPOSED;
+		out.c = op.flags ? model->tensors[b].w : model->tensors[b].c;
+		break;
+	case UC_OP_MINIMUM:
+	case UC_OP_MAXIMUM:
+	case UC_OP_PRELU:
+	case UC_OP_POWER:
 	case UC_OP_ADD:
 	case UC_OP_SUB:
 	case UC_OP_MUL:
@@ -282,6 +323,7 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 	}
 	if (code != UC_OP_TRANSPOSE && a != UC_NO_TENSOR &&
 	    code != UC_OP_GLOBAL_AVERAGE_POOL && code != UC_OP_GATHER &&
+	    code != UC_OP_REDUCE && code != UC_OP_LOCAL_RESPONSE_NORM &&
 	    code != UC_OP_RESIZE_LINEAR && b == UC_NO_TENSOR) {
 		out.h = windows(in.h, (uint32_t)op.pad_top + op.pad_bottom,
 				op.kernel_h, op.stride_h, op.dilation_h);
@@ -307,7 +349,7 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 	op.alpha = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
 	op.beta = (float)(int8_t)fuzz_u8(bytes) / 32.0f;
 	if (uc_op_find(code)->has_functions)
-		op.function = 1 + fuzz_u8(bytes) % UC_UNARY_ELU;
+		op.function = function_of(bytes, code);
 	op.flags &= uc_op_find(code)->flags;
 	*made = op;
 	/* An operator that cannot be has no plan: leave it out. */

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from helpers.onnx_nets import Build, Case, Net
 from helpers.onnx_nets import _simple as simple
 
@@ -148,6 +150,186 @@ def _mish(net: Net, x: str) -> str:
     return net.mul(x, net.op("Tanh", [net.op("Softplus", [x])]))
 
 
-GROUPS = (functions,)
+def reductions() -> dict[str, Build]:
+    """Reductions and normalisations, over any axes."""
+
+    def over(kind: str, *axes: int, keepdims: int = 1, opset: int = 17) -> Build:
+        def body(net: Net, x: str) -> str:
+            if kind == "ReduceSum" or opset >= 18:
+                inputs = [x, net.constant(list(axes), np.int64)] if axes else [x]
+                return net.op(kind, inputs, keepdims=keepdims)
+            return net.op(kind, [x], axes=list(axes) or None, keepdims=keepdims)
+
+        return simple((2, 5, 6, 7), body, opset=opset)
+
+    def norm(kind: str, opset: int = 17, **attributes: object) -> Build:
+        def body(net: Net, x: str) -> str:
+            x = net.conv(x, 3, 9)
+            scale, bias = net.random(9, offset=1.0), net.random(9)
+            return net.op(kind, [x, scale, bias], **attributes)  # type: ignore[arg-type]
+
+        return simple((2, 3, 6, 7), body, opset=opset)
+
+    return {
+        "reduce_mean_channels": over("ReduceMean", 1),
+        "reduce_mean_columns": over("ReduceMean", 3, keepdims=0),
+        "reduce_mean_all": over("ReduceMean"),
+        "reduce_mean_opset_18": over("ReduceMean", -1, opset=18),
+        "reduce_sum_spatial": over("ReduceSum", 2, 3),
+        "reduce_sum_batch": over("ReduceSum", 0),
+        "reduce_sum_scattered": over("ReduceSum", 1, 3, keepdims=0),
+        "reduce_max_spatial": over("ReduceMax", 2, 3),
+        "reduce_max_channels": over("ReduceMax", 1, keepdims=0),
+        "reduce_min_last": over("ReduceMin", -1),
+        "reduce_l1": over("ReduceL1", 1),
+        "reduce_l2": over("ReduceL2", -1),
+        "reduce_sum_square": over("ReduceSumSquare", 2),
+        "reduce_after_conv": simple(
+            (1, 3, 7, 6), lambda n, x: n.op("ReduceMax", [n.conv(x, 3, 9)], axes=[2])
+        ),
+        "instance_norm": norm("InstanceNormalization"),
+        "instance_norm_epsilon": norm("InstanceNormalization", epsilon=0.1),
+        "instance_norm_sequence": simple(
+            (2, 5, 11),
+            lambda n, x: n.op(
+                "InstanceNormalization", [x, n.random(5, offset=1.0), n.random(5)]
+            ),
+        ),
+        "layer_norm": simple(
+            _ROWS,
+            lambda n, x: n.op(
+                "LayerNormalization", [x, n.random(13, offset=1.0), n.random(13)]
+            ),
+        ),
+        "layer_norm_no_bias": simple(
+            _ROWS, lambda n, x: n.op("LayerNormalization", [x, n.random(13)])
+        ),
+        "layer_norm_two_axes": simple(
+            (1, 4, 5, 6),
+            lambda n, x: n.op(
+                "LayerNormalization", [x, n.random(5, 6), n.random(6)], axis=2
+            ),
+        ),
+        "layer_norm_image_channels": simple((1, 3, 6, 7), _layer_norm_of_image),
+        "layer_norm_spelled_out": simple(_ROWS, _layer_norm),
+        "layer_norm_spelled_out_twice": simple(_ROWS, _layer_norm_two_differences),
+        "layer_norm_spelled_out_plain": simple(
+            _ROWS, lambda n, x: _normalized(n, x, n.op("Sub", [x, _mean(n, x)]))
+        ),
+        "lrn": simple((1, 13, 4, 5), lambda n, x: n.op("LRN", [x], size=5, alpha=0.1)),
+        "lrn_bias": simple(
+            (1, 6, 4, 5),
+            lambda n, x: n.op("LRN", [x], size=3, alpha=0.5, beta=0.6, bias=2.0),
+        ),
+        "batch_norm_sequence": simple((2, 9, 5), lambda n, x: n.batch_norm(x, 9)),
+        "log_softmax": simple(_ROWS, lambda n, x: n.op("LogSoftmax", [x], axis=-1)),
+        "log_softmax_channels": simple(
+            (1, 6, 4, 3), lambda n, x: n.op("LogSoftmax", [x], axis=1)
+        ),
+    }
+
+
+def _mean(net: Net, x: str) -> str:
+    return net.op("ReduceMean", [x], axes=[-1])
+
+
+def _normalized(net: Net, x: str, difference: str, other: str = "") -> str:
+    square = net.op("Pow", [other or difference, net.constant(2.0)])
+    variance = net.add(_mean(net, square), net.constant(1e-5))
+    return net.op("Div", [difference, net.op("Sqrt", [variance])])
+
+
+def _layer_norm(net: Net, x: str) -> str:
+    y = _normalized(net, x, net.op("Sub", [x, _mean(net, x)]))
+    return net.add(net.mul(y, net.random(13, offset=1.0)), net.random(13))
+
+
+def _layer_norm_two_differences(net: Net, x: str) -> str:
+    mean = _mean(net, x)
+    y = _normalized(net, x, net.op("Sub", [x, mean]), net.op("Sub", [x, mean]))
+    return net.add(net.random(13), net.mul(net.random(13, offset=1.0), y))
+
+
+def _layer_norm_of_image(net: Net, x: str) -> str:
+    """As in ConvNeXt: over the channels, between two transposes."""
+    x = net.op("Transpose", [net.conv(x, 3, 9)], perm=[0, 2, 3, 1])
+    x = net.op("LayerNormalization", [x, net.random(9, offset=1.0), net.random(9)])
+    return net.conv(net.op("Transpose", [x], perm=[0, 3, 1, 2]), 9, 4, 1)
+
+
+def pairs() -> dict[str, Build]:
+    """Functions of two values and products of two activations."""
+
+    def two(kind: str, a: tuple[int, ...], b: tuple[int, ...]) -> Build:
+        def build(name: str) -> Case:
+            net = Net(name)
+            x, y = net.input(*a, name="x"), net.input(*b, name="y")
+            return net.case(net.op(kind, [x, y]))
+
+        return build
+
+    return {
+        "minimum": two("Min", (1, 3, 4, 5), (1, 3, 4, 5)),
+        "maximum_broadcast": two("Max", (1, 3, 4, 5), (3, 1, 1)),
+        "maximum_of_constant": simple(
+            _IMAGE, lambda n, x: n.op("Max", [x, n.random(1, 11, 1, 1)])
+        ),
+        "maximum_of_number": simple(
+            _IMAGE, lambda n, x: n.op("Max", [n.constant(0.1), x])
+        ),
+        "minimum_of_three": simple(
+            _IMAGE,
+            lambda n, x: n.op("Min", [x, n.random(6), n.op("Neg", [x])]),
+        ),
+        "prelu": simple(_IMAGE, lambda n, x: n.op("PRelu", [x, n.random(11, 1, 1)])),
+        "prelu_number": simple(
+            _IMAGE, lambda n, x: n.op("PRelu", [x, n.constant([0.25])])
+        ),
+        "pow_of_two": simple(
+            _IMAGE,
+            lambda n, x: n.op("Pow", [_positive(n, x), n.op("Tanh", [x])]),
+        ),
+        "pow_channels": simple(
+            _IMAGE, lambda n, x: n.op("Pow", [_positive(n, x), n.random(11, 1, 1)])
+        ),
+        "matmul_of_two": two("MatMul", (1, 5, 7), (1, 7, 3)),
+        "matmul_batches": two("MatMul", (2, 3, 5, 7), (2, 3, 7, 9)),
+        "matmul_shared": two("MatMul", (2, 3, 5, 7), (7, 9)),
+        "matmul_broadcast": two("MatMul", (2, 1, 5, 7), (1, 3, 7, 4)),
+        "matmul_constant_batches": simple(
+            (2, 5, 7), lambda n, x: n.op("MatMul", [x, n.random(2, 7, 4)])
+        ),
+        "attention": simple((1, 10, 24), _attention),
+        "attention_of_image": simple((1, 3, 5, 4), _attention_of_image),
+    }
+
+
+def _attention(net: Net, x: str) -> str:
+    """Three heads of eight."""
+
+    def heads(perm: list[int]) -> str:
+        y = net.add(net.matmul(x, 24, 24), net.random(24, scale=0.1))
+        return net.op("Transpose", [net.reshape(y, 1, 10, 3, 8)], perm=perm)
+
+    query, key = heads([0, 2, 1, 3]), heads([0, 2, 3, 1])
+    scores = net.op("Div", [net.op("MatMul", [query, key]), net.constant(8**0.5)])
+    y = net.op("MatMul", [net.softmax(scores), heads([0, 2, 1, 3])])
+    y = net.reshape(net.op("Transpose", [y], perm=[0, 2, 1, 3]), 1, 10, 24)
+    return net.add(x, net.matmul(y, 24, 24))
+
+
+def _attention_of_image(net: Net, x: str) -> str:
+    """As in detectors: key and query are images, flattened."""
+    x = net.conv(x, 3, 12, 1)
+    query = net.reshape(net.conv(x, 12, 6, 1), 1, 6, 20)
+    key = net.reshape(net.conv(x, 12, 6, 1), 1, 6, 20)
+    value = net.reshape(net.conv(x, 12, 12, 1), 1, 12, 20)
+    scores = net.op("MatMul", [net.op("Transpose", [query], perm=[0, 2, 1]), key])
+    weights = net.op("Transpose", [net.softmax(scores)], perm=[0, 2, 1])
+    y = net.reshape(net.op("MatMul", [value, weights]), 1, 12, 5, 4)
+    return net.conv(net.add(y, x), 12, 5, 1)
+
+
+GROUPS = (functions, reductions, pairs)
 
 __all__ = ["GROUPS"]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from undercroft import _spec
 from undercroft._format.ops.convolution import depthwise_slots
 from undercroft._format.program import OpRecord, Program, TensorRecord, decode
-from undercroft._spec import Op, UnaryFunction
+from undercroft._spec import NormalizeFunction, Op, ReduceFunction, UnaryFunction
 from undercroft.plan import Plan
 
 Array = npt.NDArray[np.float32]
@@ -224,7 +224,46 @@ def _binary(function):
     return compute
 
 
+def _reduce(op, a, b, shape, panels):
+    function = {
+        ReduceFunction.SUM: np.sum,
+        ReduceFunction.MEAN: np.mean,
+        ReduceFunction.MAX: np.max,
+        ReduceFunction.MIN: np.min,
+        ReduceFunction.SUM_OF_SQUARES: lambda x, **how: np.sum(x * x, **how),
+    }[ReduceFunction(op.function)]
+    return function(a.astype(np.float64), axis=(1, 2), keepdims=True)
+
+
+def _normalize(op, a, b, shape, panels):
+    rows = panels.reshape(2, -1)
+    assert not rows[:, shape[3] :].any(), "padding channels are not zero"
+    factor, addend = rows[:, : shape[3]]
+    axes = (3,) if op.function == NormalizeFunction.ROWS else (1, 2)
+    wide = a.astype(np.float64)
+    centred = wide - wide.mean(axis=axes, keepdims=True)
+    variance = (centred**2).mean(axis=axes, keepdims=True)
+    return centred / np.sqrt(variance + op.alpha) * factor + addend
+
+
+def _local_response_norm(op, a, b, shape, panels):
+    size = op.kernel[1]
+    before = (size - 1) // 2
+    squares = np.pad(a.astype(np.float64) ** 2, [(0, 0)] * 3 + [(before, size)])
+    total = sum(squares[..., k : k + shape[3]] for k in range(size))
+    return a * (1 + op.alpha * total) ** -op.beta
+
+
+def _matrix_multiply(op, a, b, shape, panels):
+    if op.flags & _spec.OP_FLAG_TRANSPOSED:
+        b = b.swapaxes(2, 3)
+    return a @ b
+
+
 def _softmax(op, a, b, shape, panels):
+    if op.function == _spec.SOFTMAX_LOG:
+        centred = a - a.max(axis=3, keepdims=True)
+        return centred - np.log(np.exp(centred).sum(axis=3, keepdims=True))
     powers = np.exp(a - a.max(axis=3, keepdims=True))
     return powers / powers.sum(axis=3, keepdims=True)
 
@@ -338,6 +377,14 @@ _COMPUTE = {
     Op.TRANSPOSE: lambda op, a, b, shape, panels: a.transpose(op.permutation),
     Op.CONSTANT: _constant,
     Op.UNARY: _unary,
+    Op.REDUCE: _reduce,
+    Op.NORMALIZE: _normalize,
+    Op.LOCAL_RESPONSE_NORM: _local_response_norm,
+    Op.MATRIX_MULTIPLY: _matrix_multiply,
+    Op.MINIMUM: _binary(np.minimum),
+    Op.MAXIMUM: _binary(np.maximum),
+    Op.PRELU: _binary(lambda x, slope: np.where(x < 0, x * slope, x)),
+    Op.POWER: _binary(np.power),
     Op.GATHER: _gather,
     Op.RESIZE_LINEAR: _resize_linear,
 }

@@ -6,11 +6,11 @@
 #include <stdbool.h>
 
 #include "binary.h"
-#include "vec.h"
+#include "functions.h"
 
 #define BLOCK 4 /* vectors to a turn of the loop */
 
-enum operation { ADD, SUB, MUL, DIV };
+enum operation { ADD, SUB, MUL, DIV, MINIMUM, MAXIMUM, PRELU, POWER };
 enum form { VECTOR, SCALAR, REVERSED_SCALAR };
 
 struct kind {
@@ -18,6 +18,11 @@ struct kind {
 	enum form form;
 	bool clamp;
 };
+
+UC_VEC_INLINE uc_vec prelu(uc_vec x, uc_vec slope)
+{
+	return uc_select(x < uc_vec_all(0.0f), x * slope, x);
+}
 
 /* x o y, or y o x. */
 UC_VEC_INLINE uc_vec apply(struct kind kind, uc_vec x, uc_vec y)
@@ -31,6 +36,14 @@ UC_VEC_INLINE uc_vec apply(struct kind kind, uc_vec x, uc_vec y)
 		return reversed ? y - x : x - y;
 	case MUL:
 		return x * y;
+	case MINIMUM:
+		return uc_select(y < x, y, x);
+	case MAXIMUM:
+		return uc_select(y > x, y, x);
+	case PRELU:
+		return reversed ? prelu(y, x) : prelu(x, y);
+	case POWER:
+		return reversed ? uc_power(y, x) : uc_power(x, y);
 	case DIV:
 	default:
 		return reversed ? y / x : x / y;
@@ -107,3 +120,13 @@ DEFINE(uc_mul_scalar, MUL, SCALAR)
 DEFINE(uc_div_vector, DIV, VECTOR)
 DEFINE(uc_div_scalar, DIV, SCALAR)
 DEFINE(uc_div_reversed, DIV, REVERSED_SCALAR)
+DEFINE(uc_minimum_vector, MINIMUM, VECTOR)
+DEFINE(uc_minimum_scalar, MINIMUM, SCALAR)
+DEFINE(uc_maximum_vector, MAXIMUM, VECTOR)
+DEFINE(uc_maximum_scalar, MAXIMUM, SCALAR)
+DEFINE(uc_prelu_vector, PRELU, VECTOR)
+DEFINE(uc_prelu_scalar, PRELU, SCALAR)
+DEFINE(uc_prelu_reversed, PRELU, REVERSED_SCALAR)
+DEFINE(uc_power_vector, POWER, VECTOR)
+DEFINE(uc_power_scalar, POWER, SCALAR)
+DEFINE(uc_power_reversed, POWER, REVERSED_SCALAR)

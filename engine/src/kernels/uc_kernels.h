@@ -191,6 +191,7 @@ struct uc_kernels {
 	uc_avgpool_multipass_fn *avgpool_multipass;
 	uc_column_sum_fn *column_sum;
 	struct uc_binary_kernel add, sub, mul, div;
+	struct uc_binary_kernel minimum, maximum, prelu, power;
 	uc_vclamp_fn *clamp;
 	uc_scale_bias_fn *scale_bias;
 	uc_vunary_fn *hard_swish;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ADD, SUB, MUL, DIV with numpy's broadcasting. Axes along which both operands
+ * ADD, SUB, MUL, DIV and the like, with numpy's broadcasting. Axes along which both operands
  * go on as they began are merged, so that tensors of one shape, a scalar and a
  * vector of channels all become one or two loops around a kernel.
  */
@@ -214,3 +214,7 @@ BINARY_OP(add, UC_OP_ADD, UC_OP_FLAG_SCALAR_OPERAND);
 BINARY_OP(sub, UC_OP_SUB, ORDERED);
 BINARY_OP(mul, UC_OP_MUL, UC_OP_FLAG_SCALAR_OPERAND);
 BINARY_OP(div, UC_OP_DIV, ORDERED);
+BINARY_OP(minimum, UC_OP_MINIMUM, UC_OP_FLAG_SCALAR_OPERAND);
+BINARY_OP(maximum, UC_OP_MAXIMUM, UC_OP_FLAG_SCALAR_OPERAND);
+BINARY_OP(prelu, UC_OP_PRELU, ORDERED);
+BINARY_OP(power, UC_OP_POWER, ORDERED);

@@ -13,41 +13,34 @@
 typedef void unary_fn(const struct uc_op *op, size_t count, const float *x,
 		      float *out);
 
-typedef uc_floats vector_fn(uc_floats x, const struct uc_op *op);
-
-static inline uc_floats load_some(const float *x, size_t count)
-{
-	uc_floats v = {0};
-
-	__builtin_memcpy(&v, x, count * sizeof(float));
-	return v;
-}
+typedef uc_vec vector_fn(uc_vec x, const struct uc_op *op);
 
 /* Two vectors at a time: independent chains for the pipeline. */
-static inline __attribute__((always_inline)) void
-for_vectors(vector_fn *function, const struct uc_op *op, size_t count,
-	    const float *x, float *out)
+UC_VEC_INLINE void for_vectors(vector_fn *function, const struct uc_op *op,
+			       size_t count, const float *x, float *out)
 {
 	size_t i = 0;
 
-	for (; i + 2 * UC_LANES <= count; i += 2 * UC_LANES) {
-		uc_floats first = function(uc_load(x + i), op);
-		uc_floats second = function(uc_load(x + i + UC_LANES), op);
+	for (; i + 2 * UC_VEC_FLOATS <= count; i += 2 * UC_VEC_FLOATS) {
+		const float *next = x + i + UC_VEC_FLOATS;
+		uc_vec first = function(uc_vec_load(x + i), op);
+		uc_vec second = function(uc_vec_load(next), op);
 
-		uc_store(out + i, first);
-		uc_store(out + i + UC_LANES, second);
+		uc_vec_store(out + i, first);
+		uc_vec_store(out + i + UC_VEC_FLOATS, second);
 	}
-	for (; i < count; i += UC_LANES) {
-		size_t rest = count - i < UC_LANES ? count - i : UC_LANES;
-		uc_floats y = function(load_some(x + i, rest), op);
+	for (; i < count; i += UC_VEC_FLOATS) {
+		uc_vec y = function(uc_vec_load(x + i), op);
 
-		__builtin_memcpy(out + i, &y, rest * sizeof(float));
+		if (count - i < UC_VEC_FLOATS)
+			uc_vec_store_some(out + i, y, count - i);
+		else
+			uc_vec_store(out + i, y);
 	}
 }
 
 #define VECTOR_KERNEL(name, expression)                                        \
-	static inline __attribute__((always_inline)) uc_floats name##_vector(  \
-		uc_floats x, const struct uc_op *op)                           \
+	UC_VEC_INLINE uc_vec name##_vector(uc_vec x, const struct uc_op *op)   \
 	{                                                                      \
 		(void)op;                                                      \
 		return expression;                                             \
@@ -79,7 +72,7 @@ VECTOR_KERNEL(square_root, uc_sqrt(x))
 VECTOR_KERNEL(reciprocal, 1.0f / x)
 VECTOR_KERNEL(reciprocal_square_root, 1.0f / uc_sqrt(x))
 VECTOR_KERNEL(cube, x *x *x)
-VECTOR_KERNEL(power_of, uc_power(x, uc_splat(op->alpha)))
+VECTOR_KERNEL(power_of, uc_power(x, uc_vec_all(op->alpha)))
 VECTOR_KERNEL(exp, uc_exp(x))
 VECTOR_KERNEL(log, uc_log(x))
 VECTOR_KERNEL(erf, uc_erf(x))

@@ -30,6 +30,14 @@ static const struct uc_op_type *const types[] = {
 	[UC_OP_MUL_S8] = &uc_op_mul_s8,
 	[UC_OP_MAX_POOL_2D_S8] = &uc_op_max_pool_s8,
 	[UC_OP_AVERAGE_POOL_2D_S8] = &uc_op_average_pool_s8,
+	[UC_OP_REDUCE] = &uc_op_reduce,
+	[UC_OP_NORMALIZE] = &uc_op_normalize,
+	[UC_OP_LOCAL_RESPONSE_NORM] = &uc_op_local_response_norm,
+	[UC_OP_MATRIX_MULTIPLY] = &uc_op_matrix_multiply,
+	[UC_OP_MINIMUM] = &uc_op_minimum,
+	[UC_OP_MAXIMUM] = &uc_op_maximum,
+	[UC_OP_PRELU] = &uc_op_prelu,
+	[UC_OP_POWER] = &uc_op_power,
 };
 
 const struct uc_op_type *uc_op_find(uint16_t code)

@@ -38,6 +38,14 @@ extern const struct uc_op_type uc_op_add_s8;
 extern const struct uc_op_type uc_op_mul_s8;
 extern const struct uc_op_type uc_op_max_pool_s8;
 extern const struct uc_op_type uc_op_average_pool_s8;
+extern const struct uc_op_type uc_op_reduce;
+extern const struct uc_op_type uc_op_normalize;
+extern const struct uc_op_type uc_op_local_response_norm;
+extern const struct uc_op_type uc_op_matrix_multiply;
+extern const struct uc_op_type uc_op_minimum;
+extern const struct uc_op_type uc_op_maximum;
+extern const struct uc_op_type uc_op_prelu;
+extern const struct uc_op_type uc_op_power;
 
 #define UC_QUAD 4 /* floats to a vector register */
 #define UC_PANEL_CHANNEL_BYTES (UC_PANEL_CHANNELS * sizeof(float))
@@ -160,5 +168,14 @@ struct uc_op_gemm {
 };
 
 void uc_op_gemm(const struct uc_op_gemm *g);
+
+/* ---- reductions (op_reduce.c): UC_REDUCE_*, MEAN as SUM ---- */
+
+/* Of a contiguous run. */
+float uc_op_reduce_run(uint8_t function, const float *x, size_t count);
+/* Of up to 16 columns, rows `stride` floats apart; 16 results, of which the
+ * first `columns` count. Reads whole vectors. */
+void uc_op_reduce_columns(uint8_t function, const float *x, size_t rows,
+			  size_t stride, size_t columns, float *result);
 
 #endif /* UC_OPS_H */

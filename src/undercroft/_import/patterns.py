@@ -211,6 +211,121 @@ class _Matcher:
                     return _Found(op_type, (x,), (*nodes, *product.nodes), {})
         return None
 
+    # ---- normalisations
+
+    def layer_norm(self, node: Node) -> _Found | None:
+        """Match `(x - mean) / sqrt(variance + epsilon)`, times gamma, plus beta."""
+        if node.op_type == "Add":
+            for name, beta in (node.inputs, node.inputs[::-1]):
+                scaled = self.inner(name, "Mul")
+                found = self.scaled_norm(scaled) if scaled else None
+                if found is not None and self._is_affine(beta, found):
+                    inputs = (*found.inputs, beta)
+                    return replace(found, inputs=inputs, nodes=(*found.nodes, node))
+        return self.scaled_norm(node) or self.plain_norm(node)
+
+    def scaled_norm(self, node: Node) -> _Found | None:
+        if node.op_type != "Mul":
+            return None
+        for name, gamma in (node.inputs, node.inputs[::-1]):
+            divided = self.inner(name, "Div", "Mul")
+            found = self.plain_norm(divided) if divided else None
+            if found is not None and self._is_affine(gamma, found):
+                inputs = (*found.inputs, gamma)
+                return replace(found, inputs=inputs, nodes=(*found.nodes, node))
+        return None
+
+    def plain_norm(self, node: Node) -> _Found | None:
+        """Match `d / sqrt(mean(d²) + epsilon)` with `d = x - mean(x)`."""
+        if node.op_type != "Div":
+            return None
+        root = self.inner(node.inputs[1], "Sqrt")
+        shifted = self.inner(root.inputs[0], "Add") if root else None
+        if root is None or shifted is None:
+            return None
+        for name, addend in (shifted.inputs, shifted.inputs[::-1]):
+            epsilon = self.constant(addend)
+            variance = self.inner(name, "ReduceMean")
+            if epsilon is None or variance is None or epsilon < 0:
+                continue
+            centred = self._centred(node.inputs[0], variance)
+            if centred is None:
+                continue
+            x, axis, nodes = centred
+            return _Found(
+                "LayerNormalization",
+                (x,),
+                (*nodes, variance, shifted, root, node),
+                {"axis": axis, "epsilon": epsilon},
+            )
+        return None
+
+    def _centred(
+        self, name: str, variance: Node
+    ) -> tuple[str, int, tuple[Node, ...]] | None:
+        """Match x minus its mean, whose squares `variance` is the mean of."""
+        square = self.inner(variance.inputs[0], "Pow", "Mul")
+        if square is None or (
+            square.op_type == "Pow" and self.constant(square.inputs[1]) != 2.0
+        ):
+            return None
+        # Some exporters compute the difference twice.
+        names = dict.fromkeys((name, *square.inputs[: 1 + (square.op_type == "Mul")]))
+        nodes: list[Node] = [square]
+        found: set[tuple[str, int]] = set()
+        for difference in names:
+            node = self._writers.get(difference)
+            if node is None or node.op_type != "Sub" or difference in self._outputs:
+                return None
+            readers = {name: 1, **Counter(square.inputs)}
+            if len(names) == 1:
+                readers = {difference: 1 + Counter(square.inputs)[difference]}
+            mean = self._writers.get(node.inputs[1])
+            if (
+                mean is None
+                or mean.op_type != "ReduceMean"
+                or self._readers[difference] != readers[difference]
+                or self._readers[node.inputs[1]] > len(names)
+                or node.inputs[1] in self._outputs
+                or mean.inputs[0] != node.inputs[0]
+            ):
+                return None
+            axis = self._last_axes(mean)
+            if axis is None or axis != self._last_axes(variance):
+                return None
+            found.add((node.inputs[0], axis))
+            nodes += [node] if mean in nodes else [mean, node]
+        if len(found) != 1:
+            return None
+        x, axis = found.pop()
+        return x, axis, tuple(nodes)
+
+    def _last_axes(self, node: Node) -> int | None:
+        """Return the first of the axes that are reduced, if they are the last."""
+        shape = self._source.shapes.get(node.inputs[0])
+        axes = node.attributes.get("axes")
+        if node.input(1):
+            given = self._source.constants.get(node.input(1))
+            axes = None if given is None else given.reshape(-1).tolist()
+        if shape is None or not axes or not node.attributes.get("keepdims", 1):
+            return None
+        rank = len(shape)
+        named = sorted(int(axis) % rank for axis in axes)
+        first = named[0]
+        return first if named == list(range(first, rank)) else None
+
+    def _is_affine(self, name: str, found: _Found) -> bool:
+        """Whether a constant has a value for each element of a row, at most."""
+        array = self._source.constants.get(name)
+        shape = self._source.shapes.get(found.inputs[0])
+        if array is None or array.dtype != np.float32 or shape is None:
+            return False
+        row = shape[found.attributes["axis"] :]
+        try:
+            return np.broadcast_shapes(array.shape, row) == row
+        except ValueError:
+            return False
+
     def _bounds(self, node: Node) -> tuple[float | None, float | None]:
         if len(node.inputs) > 1:
             low = self.constant(node.input(1))
@@ -221,7 +336,10 @@ class _Matcher:
 def simplified(source: Source) -> Source:
     """Return the model with activations and normalisations as single nodes."""
     matcher = _Matcher(source)
-    patterns: tuple[Callable[[Node], _Found | None], ...] = (matcher.activation,)
+    patterns: tuple[Callable[[Node], _Found | None], ...] = (
+        matcher.activation,
+        matcher.layer_norm,
+    )
     replaced: dict[str, Node] = {}
     dropped: set[str] = set()
     for node in reversed(source.nodes):

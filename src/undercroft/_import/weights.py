@@ -27,6 +27,7 @@ __all__ = [
     "DenseWeights",
     "DepthwiseWeights",
     "Int8Weights",
+    "NormalizeWeights",
     "Weights",
 ]
 
@@ -184,6 +185,33 @@ class DenseWeights(Weights):
             .transpose(1, 0, 2)
             .reshape(last - first, -1)
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NormalizeWeights(Weights):
+    """NORMALIZE.
+
+    Attributes:
+        factor: `(c,)`.
+        addend: `(c,)`.
+    """
+
+    factor: Array
+    addend: Array
+
+    @property
+    def panel_bytes(self) -> int:
+        return 2 * 4 * _LANES * -(-len(self.factor) // _LANES)
+
+    @property
+    def panel_count(self) -> int:
+        return 1
+
+    def _pack(self, first: int, last: int) -> Array:
+        packed = np.zeros((last - first, 2, self.panel_bytes // 8), np.float32)
+        packed[:, 0, : len(self.factor)] = self.factor
+        packed[:, 1, : len(self.addend)] = self.addend
+        return packed.reshape(last - first, -1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from undercroft._format.ops import OPS
 from undercroft._import.tables import GatherTables, ResizeTables
 from undercroft._planner.network import Network, Node
-from undercroft._spec import Op
+from undercroft._spec import NormalizeFunction, Op
 
 __all__ = ["Window", "bandable", "input_rows", "window"]
 
@@ -165,6 +165,8 @@ def bandable(net: Network, node: Node) -> bool:
         return node.reads[0].dims[0] == 1
     if code in (Op.CLAMP, Op.LOOKUP_S8):
         return node.reads[0].dims == writes.dims
+    if code is Op.NORMALIZE:
+        return attributes.function == NormalizeFunction.ROWS
     return code in ROW_BY_ROW or (code in OPS and OPS[code].elementwise)
 
 

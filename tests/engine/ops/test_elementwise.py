@@ -19,6 +19,9 @@ BINARY = {
     "Sub": spec.OP_SUB,
     "Mul": spec.OP_MUL,
     "Div": spec.OP_DIV,
+    "Min": spec.OP_MINIMUM,
+    "Max": spec.OP_MAXIMUM,
+    "PRelu": spec.OP_PRELU,
 }
 
 BROADCASTS: list[tuple[Dims, Dims]] = [

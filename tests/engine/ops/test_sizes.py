@@ -81,3 +81,27 @@ def test_scratch_of_planner_equals_the_engines(host_runner: Runner, code: int) -
             assert got == want.scratch_bytes, op
             panels = weights.panels(op_type, shapes, weights_format)
             assert panels == (want.panel_bytes, want.panel_count), op
+
+
+def test_scratch_of_pairs_and_rows_equals_the_engines(host_runner: Runner) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        rows, inner, columns = (int(size) for size in rng.integers(1, 60, 3))
+        product = Op(
+            spec.OP_MATRIX_MULTIPLY,
+            (1, 2, rows, inner),
+            (1, 2, rows, columns),
+            b=(1, 2, inner, columns),
+        )
+        dims = (1, rows, 3, inner)
+        norm = Op(spec.OP_LOCAL_RESPONSE_NORM, dims, dims, kernel=(1, min(columns, 9)))
+        rows_op = Op(spec.OP_NORMALIZE, dims, dims, function=1)
+        for op in (product, norm, rows_op):
+            record = OpRecord(
+                code=OpCode(op.code), input_a=0, output=1, kernel=op.kernel
+            )
+            shapes = Shapes(record, op.a, op.b, op.out)
+            sizes = host_runner.check(op)
+            rules = OPS[record.code]
+            assert rules.scratch(shapes) == sizes.scratch_bytes
+            assert rules.panels(shapes) == (sizes.panel_bytes, sizes.panel_count)

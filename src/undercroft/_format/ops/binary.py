@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ADD, SUB, MUL, DIV: numpy's broadcasting, or one operand out of the record."""
+"""ADD and the like: numpy's broadcasting, or one operand out of the record."""
 
 from __future__ import annotations
 
@@ -48,4 +48,8 @@ OP_TYPES: Final = (
     _binary(Op.SUB, _SCALAR | _spec.OP_FLAG_REVERSED),
     _binary(Op.MUL),
     _binary(Op.DIV, _SCALAR | _spec.OP_FLAG_REVERSED),
+    _binary(Op.MINIMUM),
+    _binary(Op.MAXIMUM),
+    _binary(Op.PRELU, _SCALAR | _spec.OP_FLAG_REVERSED),
+    _binary(Op.POWER, _SCALAR | _spec.OP_FLAG_REVERSED),
 )

@@ -31,6 +31,7 @@ _MODULES: Final = (
     "dense",
     "depth",
     "hard_activation",
+    "normalize",
     "passthrough",
     "pool",
     "power",

@@ -14,7 +14,10 @@ from undercroft._import.weights import DepthwiseWeights
 from undercroft._spec import Op
 
 
-@handler("BatchNormalization")
+@handler(
+    "BatchNormalization",
+    limits="constant parameters; inference only; rank 2 to 4",
+)
 def batch_normalization(node: Node, builder: Builder) -> None:
     """A factor and an addend for each channel: a depthwise 1x1 convolution."""
     refuse_attributes(node, training_mode=0, spatial=1)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Add, Sub, Mul and Div with broadcasting."""
+"""Operators of two values with broadcasting."""
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from undercroft import _spec
 from undercroft._format.program import Dims
@@ -18,35 +19,71 @@ from undercroft._import.ops._registry import handler
 from undercroft._import.source import Node
 from undercroft._spec import Op
 
-_CODES: Final = {"Add": Op.ADD, "Sub": Op.SUB, "Mul": Op.MUL, "Div": Op.DIV}
-_ORDERED: Final = (Op.SUB, Op.DIV)
+_CODES: Final = {
+    "Add": Op.ADD,
+    "Sub": Op.SUB,
+    "Mul": Op.MUL,
+    "Div": Op.DIV,
+    "PRelu": Op.PRELU,
+}
+_ORDERED: Final = (Op.SUB, Op.DIV, Op.PRELU, Op.POWER)
 
 
 @handler(*_CODES)
 def binary(node: Node, builder: Builder) -> None:
-    """ADD, SUB, MUL, DIV; a constant of one element goes into the record."""
+    """ADD, SUB, MUL, DIV, PRELU; a constant number goes into the record."""
     result = binary_result(builder, _CODES[node.op_type], node.input(0), node.input(1))
     builder.bind(node.outputs[0], result)
 
 
-def binary_result(builder: Builder, code: Op, first: str, second: str) -> Value:
-    """Emit an operator of two values and return its result."""
-    shape = _broadcast(builder.shape(first), builder.shape(second))
+@handler("Min", "Max")
+def extremum(node: Node, builder: Builder) -> None:
+    """MINIMUM and MAXIMUM of any number of values; of a number, a clamp."""
+    least = node.op_type == "Min"
+    result: str | Value = node.input(0)
+    for name in node.inputs[1:]:
+        bound, other = builder.constant(name), result
+        if bound is None and isinstance(result, str):
+            bound, other = builder.constant(result), name
+        if bound is not None and bound.size == 1 and isinstance(other, str):
+            number = float(bound.reshape(()))
+            shape = _broadcast(builder.shape(other), bound.shape)
+            if not math.isnan(number) and shape == builder.shape(other):
+                low, high = (-math.inf, number) if least else (number, math.inf)
+                result = builder.clamped(other, low, high)
+                continue
+        code = Op.MINIMUM if least else Op.MAXIMUM
+        result = binary_result(builder, code, result, name)
+    if isinstance(result, str):
+        result = builder.value(result)
+    builder.bind(node.outputs[0], result)
+
+
+def binary_result(
+    builder: Builder, code: Op, first: str | Value, second: str | Value
+) -> Value:
+    """Emit an operator of two values, or names of values; return its result."""
+    shape = _broadcast(_shape(builder, first), _shape(builder, second))
     for name, other, reversed_ in ((second, first, False), (first, second, True)):
-        constant = builder.constant(name)
-        if constant is not None and constant.size == 1:
+        constant = _constant(builder, name)
+        if (
+            isinstance(name, str)
+            and constant is not None
+            and constant.size == 1
+            and _shape(builder, other) == shape
+        ):
             scalar = float(builder.floats(name, "operand").reshape(()))
             return _with_scalar(
                 builder, code, other, scalar, shape=shape, reversed_=reversed_
             )
 
-    shapes = [_padded(builder.shape(name), len(shape)) for name in (first, second)]
+    shapes = [_padded(_shape(builder, x), len(shape)) for x in (first, second)]
 
     # The operand that is not broadcast decides how the result lies in memory;
     # a constant never does, since it can be written in any order.
-    def weight(name: str) -> tuple[bool, int]:
-        constant = builder.constant(name) is not None
-        return not constant, math.prod(builder.shape(name))
+    def weight(operand: str | Value) -> tuple[bool, int]:
+        constant = _constant(builder, operand) is not None
+        return not constant, math.prod(_shape(builder, operand))
 
     leader = 0 if weight(first) >= weight(second) else 1
     lead = _value(builder, (first, second)[leader], shapes[leader])
@@ -57,8 +94,7 @@ def binary_result(builder: Builder, code: Op, first: str, second: str) -> Value:
         own = layout.broadcast_dims(shape, order, dims, padded)
         if own is None:
             raise Unsupported(f"it broadcasts {shapes[0]} and {shapes[1]}")
-        constant = builder.constant(name)
-        if constant is not None:
+        if isinstance(name, str) and builder.constant(name) is not None:
             array = builder.floats(name, "operand").reshape(padded)
             operands.append(builder.constant_value(array, order, own))
         else:
@@ -70,7 +106,7 @@ def binary_result(builder: Builder, code: Op, first: str, second: str) -> Value:
 def _with_scalar(
     builder: Builder,
     code: Op,
-    name: str,
+    operand: str | Value,
     scalar: float,
     *,
     shape: Shape,
@@ -78,7 +114,7 @@ def _with_scalar(
 ) -> Value:
     if math.isnan(scalar):
         raise Unsupported("its constant operand is NaN")
-    value = _value(builder, name, shape)
+    value = _value(builder, operand, shape)
     flags = _spec.OP_FLAG_SCALAR_OPERAND
     if reversed_ and code in _ORDERED:
         flags |= _spec.OP_FLAG_REVERSED
@@ -108,8 +144,16 @@ def _dims(builder: Builder, lead: Value, shape: Shape, operands: list[Shape]) ->
     raise Unsupported(f"it broadcasts {operands[0]} and {operands[1]}")
 
 
-def _value(builder: Builder, name: str, shape: Shape) -> Value:
-    value = builder.value(name)
+def _shape(builder: Builder, operand: str | Value) -> Shape:
+    return builder.shape(operand) if isinstance(operand, str) else operand.shape
+
+
+def _constant(builder: Builder, operand: str | Value) -> npt.NDArray[Any] | None:
+    return builder.constant(operand) if isinstance(operand, str) else None
+
+
+def _value(builder: Builder, operand: str | Value, shape: Shape) -> Value:
+    value = builder.value(operand) if isinstance(operand, str) else operand
     return value if value.shape == shape else builder.viewed(value, shape)
 
 

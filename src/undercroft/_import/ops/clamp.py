@@ -17,7 +17,7 @@ def relu(node: Node, builder: Builder) -> None:
     builder.bind(node.outputs[0], result)
 
 
-@handler("Clip")
+@handler("Clip", limits="constant bounds")
 def clip(node: Node, builder: Builder) -> None:
     """Bounds from attributes (before opset 11) or constant inputs."""
     low = _bound(node, builder, 1, "min", -math.inf)

@@ -17,7 +17,7 @@ from undercroft._spec import Op
 _MOST_DEPTHWISE_TAPS = 25
 
 
-@handler("Conv")
+@handler("Conv", limits="constant weights; one or two spatial dimensions")
 def conv(node: Node, builder: Builder) -> None:
     """CONV_2D, or DEPTHWISE_CONV_2D when every channel is a group of its own."""
     kernel = builder.floats(node.input(1), "weights")

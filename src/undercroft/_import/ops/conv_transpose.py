@@ -70,7 +70,7 @@ class _Axis:
         return np.where((taps >= 0) & (taps < self.kernel), taps, -1)
 
 
-@handler("ConvTranspose")
+@handler("ConvTranspose", limits="constant weights; one or two spatial dimensions")
 def conv_transpose(node: Node, builder: Builder) -> None:
     """CONV_2D (or DEPTHWISE_CONV_2D) for each phase, and a reshape."""
     kernel = builder.floats(node.input(1), "weights")

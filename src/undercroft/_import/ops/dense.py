@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gemm and MatMul with constant weights."""
+"""Gemm and MatMul."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from undercroft._import.builder import Builder, Reshaped, Unsupported, Value
 from undercroft._import.graph import Attributes
 from undercroft._import.layout import NHWC
 from undercroft._import.ops._registry import attribute, handler, refuse_attributes
+from undercroft._import.ops.matrix_multiply import product
 from undercroft._import.source import Node
 from undercroft._import.weights import ConvWeights, DenseWeights
 from undercroft._spec import Op
@@ -21,7 +22,7 @@ from undercroft._spec import Op
 Array = npt.NDArray[np.float32]
 
 
-@handler("Gemm")
+@handler("Gemm", limits="constant B and C, C a row; transA=0")
 def gemm(node: Node, builder: Builder) -> None:
     """FULLY_CONNECTED; alpha and beta go into weights and bias."""
     refuse_attributes(node, transA=0)
@@ -43,12 +44,14 @@ def gemm(node: Node, builder: Builder) -> None:
     builder.bind(node.outputs[0], result)
 
 
-@handler("MatMul")
+@handler("MatMul", limits="batches broadcast along at most two runs of axes")
 def matmul(node: Node, builder: Builder) -> None:
-    """FULLY_CONNECTED over the last axis."""
+    """FULLY_CONNECTED over the last axis; of two activations MATRIX_MULTIPLY."""
+    constant = builder.constant(node.input(1))
+    if constant is None or constant.ndim != 2:
+        builder.bind(node.outputs[0], product(builder, node.input(0), node.input(1)))
+        return
     matrix = builder.floats(node.input(1), "matrix B")
-    if matrix.ndim != 2:
-        raise Unsupported(f"matrix B of shape {matrix.shape}; rank 2 is supported")
     bias = np.zeros(matrix.shape[1], np.float32)
     builder.bind(node.outputs[0], dense(builder, node.input(0), matrix, bias))
 

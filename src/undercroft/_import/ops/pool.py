@@ -18,7 +18,11 @@ from undercroft._spec import Op
 _WINDOW: Final = min(_spec.MAX_KERNEL_SIZE, _spec.MAX_STRIDE)
 
 
-@handler("MaxPool", "AveragePool")
+@handler(
+    "MaxPool",
+    "AveragePool",
+    limits="one or two spatial dimensions; dilations of 1; no output of indices",
+)
 def pool(node: Node, builder: Builder) -> None:
     """MAX_POOL_2D and AVERAGE_POOL_2D."""
     if any(builder.reader_count(name) for name in node.outputs[1:] if name):

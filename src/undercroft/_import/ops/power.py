@@ -8,9 +8,10 @@ from typing import Final
 
 from undercroft._import.builder import Builder, Unsupported
 from undercroft._import.ops._registry import handler
+from undercroft._import.ops.binary import binary_result
 from undercroft._import.ops.unary import unary_result
 from undercroft._import.source import Node
-from undercroft._spec import UnaryFunction
+from undercroft._spec import Op, UnaryFunction
 
 _FUNCTIONS: Final = {
     2.0: UnaryFunction.SQUARE,
@@ -20,12 +21,14 @@ _FUNCTIONS: Final = {
 }
 
 
-@handler("Pow")
+@handler("Pow", limits="exponents of other types only as a constant number")
 def power(node: Node, builder: Builder) -> None:
-    """A function of its own for some exponents, else UNARY POWER."""
+    """POWER; of a constant number a function of its own, or UNARY POWER."""
     exponents = builder.constant(node.input(1))
     if exponents is None or exponents.size != 1:
-        raise Unsupported("its exponent is not one constant number")
+        result = binary_result(builder, Op.POWER, node.input(0), node.input(1))
+        builder.bind(node.outputs[0], result)
+        return
     exponent = float(exponents.reshape(()))
     if not math.isfinite(exponent):
         raise Unsupported(f"its exponent is {exponent}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import math
 
+from undercroft import _spec
 from undercroft._import.builder import Builder
+from undercroft._import.graph import Attributes
 from undercroft._import.ops._registry import attribute, handler
 from undercroft._import.source import Node
 from undercroft._spec import Op
@@ -14,7 +16,7 @@ from undercroft._spec import Op
 _ONE_AXIS_OPSET = 13
 
 
-@handler("Softmax")
+@handler("Softmax", "LogSoftmax")
 def softmax(node: Node, builder: Builder) -> None:
     """SOFTMAX, with the axis brought to c."""
     shape = builder.shape(node.input(0))
@@ -38,5 +40,10 @@ def softmax(node: Node, builder: Builder) -> None:
         value.shape,
         value.order,
         dims=builder.dims(value),
+        attributes=Attributes(
+            function=_spec.SOFTMAX_LOG
+            if node.op_type == "LogSoftmax"
+            else _spec.SOFTMAX_PLAIN
+        ),
     )
     builder.bind(node.outputs[0], builder.reshaped(result, shape))

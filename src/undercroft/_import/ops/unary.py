@@ -84,7 +84,7 @@ def gelu(node: Node, builder: Builder) -> None:
     builder.bind(node.outputs[0], result)
 
 
-@handler("Swish")
+@handler("Swish", limits="alpha=1")
 def swish(node: Node, builder: Builder) -> None:
     """UNARY SILU."""
     refuse_attributes(node, alpha=1.0)
