@@ -61,6 +61,7 @@
 /* [dtypes] */
 #define UC_DTYPE_F32 1U
 #define UC_DTYPE_S8 2U
+#define UC_DTYPE_I64 3U
 
 /* [weights_formats] */
 #define UC_WEIGHTS_F32 0U
@@ -98,6 +99,7 @@
 #define UC_OP_MAXIMUM 30U
 #define UC_OP_PRELU 31U
 #define UC_OP_POWER 32U
+#define UC_OP_ARG_MAX 33U
 #define UC_OP_GATHER 64U
 #define UC_OP_RESIZE_LINEAR 65U
 #define UC_OP_QUANTIZE 96U

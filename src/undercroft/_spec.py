@@ -64,6 +64,7 @@ SUITE_CHACHA20_POLY1305: Final[int] = 3
 # [dtypes]
 DTYPE_F32: Final[int] = 1
 DTYPE_S8: Final[int] = 2
+DTYPE_I64: Final[int] = 3
 
 # [weights_formats]
 WEIGHTS_F32: Final[int] = 0
@@ -101,6 +102,7 @@ OP_MINIMUM: Final[int] = 29
 OP_MAXIMUM: Final[int] = 30
 OP_PRELU: Final[int] = 31
 OP_POWER: Final[int] = 32
+OP_ARG_MAX: Final[int] = 33
 OP_GATHER: Final[int] = 64
 OP_RESIZE_LINEAR: Final[int] = 65
 OP_QUANTIZE: Final[int] = 96
@@ -240,6 +242,7 @@ class Op(IntEnum):
     MAXIMUM = 30
     PRELU = 31
     POWER = 32
+    ARG_MAX = 33
     GATHER = 64
     RESIZE_LINEAR = 65
     QUANTIZE = 96

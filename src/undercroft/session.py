@@ -116,7 +116,7 @@ class InferenceSession:
         output_names: Sequence[str] | None,
         input_feed: Mapping[str, Any],
         run_options: None = None,
-    ) -> list[npt.NDArray[np.float32]]:
+    ) -> list[npt.NDArray[Any]]:
         """Run one inference.
 
         Args:
@@ -125,7 +125,7 @@ class InferenceSession:
             run_options: for likeness with onnxruntime; only None.
 
         Returns:
-            The outputs.
+            The outputs, of the types that `get_outputs` says.
 
         Raises:
             InputError: a name, shape or type is not the model's; says which is.
@@ -147,7 +147,11 @@ class InferenceSession:
             lost, self._model = self._model, None
             lost.close()
             raise
-        return [outputs[index] for index in chosen]
+        # Indices cross the boundary as whole numbers in float32.
+        return [
+            outputs[index].astype(self._outputs[index].dtype, copy=False)
+            for index in chosen
+        ]
 
     def close(self) -> None:
         """Give the secure memory back. Idempotent."""

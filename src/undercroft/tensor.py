@@ -13,7 +13,8 @@ class TensorInfo:
     Attributes:
         name: its name in the ONNX graph.
         shape: static dimensions in ONNX order (NCHW for images).
-        dtype: numpy name of the element type, `float32`.
+        dtype: numpy name of the element type: `float32`, or of an output of
+            indices `int64`.
     """
 
     name: str
@@ -22,8 +23,8 @@ class TensorInfo:
 
     @property
     def type(self) -> str:
-        """The type as onnxruntime writes it: `tensor(float)`."""
-        return {"float32": "tensor(float)"}[self.dtype]
+        """The type as onnxruntime writes it, for example `tensor(float)`."""
+        return {"float32": "tensor(float)", "int64": "tensor(int64)"}[self.dtype]
 
     @property
     def element_count(self) -> int:

@@ -38,6 +38,7 @@ static const uint16_t codes[] = {
 	UC_OP_UNARY,
 	UC_OP_UNARY,
 	UC_OP_REDUCE,
+	UC_OP_ARG_MAX,
 	UC_OP_NORMALIZE,
 	UC_OP_LOCAL_RESPONSE_NORM,
 	UC_OP_MATRIX_MULTIPLY,
@@ -283,6 +284,9 @@ static void some_op(struct fuzz_bytes *bytes, struct help_model *model)
 		break;
 	case UC_OP_REDUCE:
 		out.h = out.w = 1;
+		break;
+	case UC_OP_ARG_MAX:
+		out.c = 1;
 		break;
 	case UC_OP_LOCAL_RESPONSE_NORM:
 		op.kernel_w = (uint16_t)(1 + fuzz_upto(bytes, 8));

@@ -62,6 +62,8 @@ class Net:
         opset: Version of the operator set.
     """
 
+    output_type = TensorProto.FLOAT
+
     def __init__(self, name: str, *, opset: int = OPSET) -> None:
         self.name = name
         self.opset = opset
@@ -254,7 +256,7 @@ class Net:
             self.name,
             self._inputs,
             [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+                helper.make_tensor_value_info(name, self.output_type, None)
                 for name in outputs
             ],
             self._constants,

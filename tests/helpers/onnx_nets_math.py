@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from onnx import TensorProto
 
 from helpers.onnx_nets import Build, Case, Net
 from helpers.onnx_nets import _simple as simple
@@ -221,12 +222,27 @@ def reductions() -> dict[str, Build]:
             (1, 6, 4, 5),
             lambda n, x: n.op("LRN", [x], size=3, alpha=0.5, beta=0.6, bias=2.0),
         ),
+        "arg_max": simple((2, 5, 6, 7), lambda n, x: _index(n, x, "ArgMax", 1)),
+        "arg_min_last": simple((2, 5, 6, 7), lambda n, x: _index(n, x, "ArgMin", -1)),
+        "arg_max_of_conv": _index_of_conv,
         "batch_norm_sequence": simple((2, 9, 5), lambda n, x: n.batch_norm(x, 9)),
         "log_softmax": simple(_ROWS, lambda n, x: n.op("LogSoftmax", [x], axis=-1)),
         "log_softmax_channels": simple(
             (1, 6, 4, 3), lambda n, x: n.op("LogSoftmax", [x], axis=1)
         ),
     }
+
+
+def _index(net: Net, x: str, kind: str, axis: int) -> str:
+    return net.op("Cast", [net.op(kind, [x], axis=axis)], to=1)
+
+
+def _index_of_conv(name: str) -> Case:
+    """As segmentation ends: an output of int64."""
+    net = Net(name)
+    net.output_type = TensorProto.INT64
+    x = net.conv(net.input(1, 3, 6, 7), 3, 9)
+    return net.case(net.op("ArgMax", [x], axis=1, keepdims=0))
 
 
 def _mean(net: Net, x: str) -> str:

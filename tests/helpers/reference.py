@@ -260,6 +260,10 @@ def _matrix_multiply(op, a, b, shape, panels):
     return a @ b
 
 
+def _arg_max(op, a, b, shape, panels):
+    return a.argmax(axis=3, keepdims=True).astype(np.float32)
+
+
 def _softmax(op, a, b, shape, panels):
     if op.function == _spec.SOFTMAX_LOG:
         centred = a - a.max(axis=3, keepdims=True)
@@ -378,6 +382,7 @@ _COMPUTE = {
     Op.CONSTANT: _constant,
     Op.UNARY: _unary,
     Op.REDUCE: _reduce,
+    Op.ARG_MAX: _arg_max,
     Op.NORMALIZE: _normalize,
     Op.LOCAL_RESPONSE_NORM: _local_response_norm,
     Op.MATRIX_MULTIPLY: _matrix_multiply,

@@ -31,6 +31,7 @@ static const struct uc_op_type *const types[] = {
 	[UC_OP_MAX_POOL_2D_S8] = &uc_op_max_pool_s8,
 	[UC_OP_AVERAGE_POOL_2D_S8] = &uc_op_average_pool_s8,
 	[UC_OP_REDUCE] = &uc_op_reduce,
+	[UC_OP_ARG_MAX] = &uc_op_arg_max,
 	[UC_OP_NORMALIZE] = &uc_op_normalize,
 	[UC_OP_LOCAL_RESPONSE_NORM] = &uc_op_local_response_norm,
 	[UC_OP_MATRIX_MULTIPLY] = &uc_op_matrix_multiply,

@@ -39,6 +39,7 @@ extern const struct uc_op_type uc_op_mul_s8;
 extern const struct uc_op_type uc_op_max_pool_s8;
 extern const struct uc_op_type uc_op_average_pool_s8;
 extern const struct uc_op_type uc_op_reduce;
+extern const struct uc_op_type uc_op_arg_max;
 extern const struct uc_op_type uc_op_normalize;
 extern const struct uc_op_type uc_op_local_response_norm;
 extern const struct uc_op_type uc_op_matrix_multiply;

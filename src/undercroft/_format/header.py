@@ -11,6 +11,7 @@ from undercroft._format.cose import exact_bytes, exact_map, malformed, uint32
 from undercroft._format.suites import by_number
 from undercroft._spec import (
     DTYPE_F32,
+    DTYPE_I64,
     FORMAT_VERSION,
     MAX_DIM,
     MAX_IO,
@@ -27,9 +28,10 @@ from undercroft._spec import (
 from undercroft.tensor import TensorInfo
 
 _WHAT: Final = "the header of the sealed model"
-_DTYPES: Final = {DTYPE_F32: "float32"}
+_DTYPES: Final = {DTYPE_F32: "float32", DTYPE_I64: "int64"}
 _DTYPE_CODES: Final = {name: code for code, name in _DTYPES.items()}
-_ELEMENT_BYTES: Final = {DTYPE_F32: 4}
+# As they cross the boundary: an int64 is a whole number in float32 there.
+_ELEMENT_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,9 @@ class SealedHeader:
                 )
             for tensor in tensors:
                 _check_tensor(tensor, self.budget_bytes)
+        for tensor in self.inputs:
+            if tensor.dtype != _DTYPES[DTYPE_F32]:
+                raise malformed(_WHAT, f"{tensor.name!r} is an input of {tensor.dtype}")
 
     @property
     def page_count(self) -> int:
@@ -201,8 +206,7 @@ def _check_tensor(tensor: TensorInfo, budget_bytes: int) -> None:
         raise malformed(_WHAT, f"{tensor.name!r} has a dimension not 1 to {MAX_DIM}")
     # Inputs and outputs lie in the secure memory of the plan, so a file cannot
     # make a reader allocate more than it says it needs itself.
-    element_bytes = _ELEMENT_BYTES[_DTYPE_CODES[tensor.dtype]]
-    if tensor.element_count * element_bytes > budget_bytes:
+    if tensor.element_count * _ELEMENT_BYTES > budget_bytes:
         raise malformed(
             _WHAT, f"{tensor.name!r} is larger than the memory of the whole model"
         )

@@ -32,6 +32,19 @@ InputShapes = Mapping[str, Sequence[int]]
 # Operators that only compute shapes: folding removes them once shapes are
 # static, so a model that cannot be folded is not blamed for them.
 _QUANTISED: Final = frozenset({("QuantizeLinear", "int8"), ("QuantizeLinear", "uint8")})
+# What may handle indices, which are whole numbers in float32 to the engine.
+_INDICES: Final = frozenset(
+    {
+        "ArgMax",
+        "ArgMin",
+        "Flatten",
+        "Identity",
+        "Reshape",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
 _FOLDABLE: Final = frozenset(
     {
         "Cast",
@@ -364,6 +377,7 @@ def _type_problems(proto: onnx.ModelProto, held: Collection[str]) -> list[str]:
             if name in read
             and types.get(name, "float32") != "float32"
             and (name in outputs or (node.op_type, types[name]) not in _QUANTISED)
+            and not (node.op_type in _INDICES and types[name] == "int64")
         ]
     return problems
 

@@ -25,7 +25,7 @@ POOLS: Final = frozenset(
 Tables = GatherTables | ResizeTables
 Ints = npt.NDArray[np.int64]
 ROW_BY_ROW: Final = frozenset(
-    {Op.FULLY_CONNECTED, Op.QUANTIZE, Op.DEQUANTIZE, Op.ADD_S8, Op.MUL_S8}
+    {Op.FULLY_CONNECTED, Op.ARG_MAX, Op.QUANTIZE, Op.DEQUANTIZE, Op.ADD_S8, Op.MUL_S8}
 )
 """Operators, beside elementwise ones, whose rows need the same rows only."""
 

@@ -178,3 +178,14 @@ def test_power_of_two_activations_equals_onnxruntime(runner: Runner) -> None:
     y = some(b) * 2
     op = Op(spec.OP_POWER, a, a, b=b)
     assert relative_error(runner.run(op, x, y), run_onnx("Pow", [x, y])) <= TOLERANCE
+
+
+def test_arg_max_is_the_first_of_the_largest(runner: Runner) -> None:
+    for dims in ((1, 1, 1, 1), (2, 3, 5, 7), (1, 4, 3, 21), (1, 1, 3, 1000)):
+        x = np.round(some(dims) * 2)
+        x[..., -1, :] = -np.inf
+        op = Op(spec.OP_ARG_MAX, dims, (*dims[:3], 1))
+        want = x.argmax(axis=3, keepdims=True)
+        assert np.array_equal(runner.run(op, x), want)
+        x[..., 0, :] = np.nan
+        assert runner.run(op, x)[..., 0, 0].max() == 0

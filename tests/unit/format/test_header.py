@@ -37,6 +37,7 @@ WRONG = {
         (TensorInfo("x", (-1,)),),
         (TensorInfo("x", (1 << 21,)),),
         (TensorInfo("x", (1,), "int8"),),
+        (TensorInfo("x", (1,), "int64"),),
     ],
 }
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from undercroft._format.ops import (
+    arg_max,
     binary,
     clamp,
     constant,
@@ -38,6 +39,7 @@ from undercroft._spec import Op
 __all__ = ["OPS", "OpType", "Shapes", "Views", "align"]
 
 _MODULES: Final = (
+    arg_max,
     binary,
     clamp,
     constant,

@@ -22,6 +22,7 @@ from undercroft._import.ops._registry import Handler, registered
 __all__ = ["handlers", "onnx_names"]
 
 _MODULES: Final = (
+    "arg_max",
     "batch_norm",
     "binary",
     "clamp",
