@@ -28,7 +28,11 @@ WRONG = {
     "streamed_pages": [-1, MAX_PAGES],
     "salt": [bytes(31), bytes(33)],
     "budget_bytes": [-1, 2**32, 100],
-    "inputs": [(), (TensorInfo("x", (1,)),) * 17],
+    "inputs": [
+        (),
+        (TensorInfo("x", (1,)),) * 17,
+        (TensorInfo("x", (1,), "int64"),),
+    ],
     "outputs": [
         (TensorInfo("", (1,)),),
         (TensorInfo("x" * 257, (1,)),),
@@ -37,7 +41,6 @@ WRONG = {
         (TensorInfo("x", (-1,)),),
         (TensorInfo("x", (1 << 21,)),),
         (TensorInfo("x", (1,), "int8"),),
-        (TensorInfo("x", (1,), "int64"),),
     ],
 }
 
