@@ -27,7 +27,7 @@ QUICK = {
     ("squeezenet-1.1", 2),
 }
 # The list may only grow: raise these with it.
-LEAST_PROMISED = {"host": 41, "board": 10}
+LEAST_PROMISED = {"host": 41, "board": 20}
 
 
 def row_id(row: tuple[str, int]) -> str:
