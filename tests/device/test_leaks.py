@@ -194,7 +194,7 @@ def test_the_normal_world_holds_no_secret(runs, moment):
     # The photo comes through normal memory: the search sees what is there.
     assert result.found[INPUT] >= result.needles[INPUT] // 2
     assert runs.inferences >= 1
-    assert runs.decrypted_bytes > 10 << 20
+    assert runs.decrypted_bytes > 4 << 20  # weights stream while we look
 
 
 def test_the_disks_hold_no_secret(runs):
