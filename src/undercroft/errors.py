@@ -148,26 +148,37 @@ class AttestationError(Error):
         self.check = check
 
 
-class LicenseError(Error):
-    """A license or update that does not hold here, not yet or not any more.
+class _StatusError(Error):
+    """The device answered with a status of `spec/constants.toml`.
 
-    `status` says why; `detail` is the device's number to it (`spec/ta-abi.md`), for
-    `RATE` and `NOT_YET_VALID` the seconds to wait.
+    `status` says what, `detail` is its number to it (`spec/ta-abi.md`), `command` is
+    the one that was refused.
     """
+
+    default_status = Status.INTERNAL
 
     def __init__(
         self,
         message: str,
         *,
         hint: str = "",
-        status: Status | int = Status.BAD_LICENSE,
+        status: Status | int | None = None,
         detail: int = 0,
         command: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
-        self.status = status
+        self.status = self.default_status if status is None else status
         self.detail = detail
         self.command = command
+
+
+class LicenseError(_StatusError):
+    """A license or update that does not hold here, not yet or not any more.
+
+    For `RATE` and `NOT_YET_VALID` the detail is the seconds to wait.
+    """
+
+    default_status = Status.BAD_LICENSE
 
 
 class SigningError(Error):
@@ -186,22 +197,8 @@ class InputError(Error):
     """An input of the wrong name, shape or type."""
 
 
-class DeviceError(Error):
+class DeviceError(_StatusError):
     """The secure side refused a command."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        status: Status | int = Status.INTERNAL,
-        detail: int = 0,
-        command: str = "",
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.detail = detail
-        self.command = command
 
 
 class DeviceStateError(DeviceError):

@@ -8,6 +8,7 @@
 #include <pta_attestation.h>
 #include <tee_internal_api.h>
 
+#include "key_object.h"
 #include "uc_facts.h"
 #include "uc_port.h"
 
@@ -15,47 +16,17 @@
 #define ED25519_KEY_BYTES 32U
 #define ED25519_SIGNATURE_BYTES 64U
 
-static const char object_name[] = "device-key-ed25519-v1";
-
-static TEE_Result open_key(TEE_ObjectHandle *key)
-{
-	return TEE_OpenPersistentObject(
-		TEE_STORAGE_PRIVATE, object_name, sizeof(object_name) - 1U,
-		TEE_DATA_FLAG_ACCESS_READ | TEE_DATA_FLAG_SHARE_READ, key);
-}
-
-static TEE_Result create_key(void)
-{
-	TEE_ObjectHandle fresh = TEE_HANDLE_NULL;
-	TEE_ObjectHandle stored = TEE_HANDLE_NULL;
-	TEE_Result result = TEE_ERROR_GENERIC;
-
-	result = TEE_AllocateTransientObject(TEE_TYPE_ED25519_KEYPAIR,
-					     ED25519_BITS, &fresh);
-	if (result == TEE_SUCCESS)
-		result = TEE_GenerateKey(fresh, ED25519_BITS, NULL, 0);
-	if (result == TEE_SUCCESS)
-		result = TEE_CreatePersistentObject(
-			TEE_STORAGE_PRIVATE, object_name,
-			sizeof(object_name) - 1U, TEE_DATA_FLAG_ACCESS_READ,
-			fresh, NULL, 0, &stored);
-	TEE_CloseObject(stored);
-	TEE_FreeTransientObject(fresh);
-	return result;
-}
-
 /* The caller closes the handle; TEE_HANDLE_NULL when storage fails. */
 static TEE_ObjectHandle attestation_key(void)
 {
-	TEE_ObjectHandle key = TEE_HANDLE_NULL;
-	TEE_Result result = open_key(&key);
+	static const struct uc_key_object object = {
+		.name = "device-key-ed25519-v1",
+		.type = TEE_TYPE_ED25519_KEYPAIR,
+		.bits = ED25519_BITS,
+		.flags = TEE_DATA_FLAG_ACCESS_READ | TEE_DATA_FLAG_SHARE_READ,
+	};
 
-	if (result == TEE_ERROR_ITEM_NOT_FOUND) {
-		result = create_key();
-		if (result == TEE_SUCCESS)
-			result = open_key(&key);
-	}
-	return result == TEE_SUCCESS ? key : TEE_HANDLE_NULL;
+	return uc_key_object_open(&object);
 }
 
 bool uc_port_attestation_public_key(uint8_t public_key[32])

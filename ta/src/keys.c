@@ -18,13 +18,19 @@
 #include <tee_internal_api.h>
 #include <utee_syscalls.h>
 
+#include "key_object.h"
 #include "uc_port.h"
 #include "uc_state.h"
 
 #define X25519_BITS 256U
 #define X25519_BYTES 32U
 
-static const char object_name[] = "device-key-x25519-v1";
+static const struct uc_key_object device_key_object = {
+	.name = "device-key-x25519-v1",
+	.type = TEE_TYPE_X25519_KEYPAIR,
+	.bits = X25519_BITS,
+	.flags = TEE_DATA_FLAG_ACCESS_READ | TEE_DATA_FLAG_ACCESS_WRITE,
+};
 
 /*
  * Open while a command runs and no longer: opening it costs as much as a third
@@ -33,51 +39,11 @@ static const char object_name[] = "device-key-x25519-v1";
  */
 static TEE_ObjectHandle identity;
 
-static TEE_Result open_key(TEE_ObjectHandle *key)
-{
-	return TEE_OpenPersistentObject(
-		TEE_STORAGE_PRIVATE, object_name, sizeof(object_name) - 1U,
-		TEE_DATA_FLAG_ACCESS_READ | TEE_DATA_FLAG_ACCESS_WRITE, key);
-}
-
-static TEE_Result create_key(void)
-{
-	TEE_ObjectHandle fresh = TEE_HANDLE_NULL;
-	TEE_ObjectHandle stored = TEE_HANDLE_NULL;
-	TEE_Result result = TEE_ERROR_GENERIC;
-
-	result = TEE_AllocateTransientObject(TEE_TYPE_X25519_KEYPAIR,
-					     X25519_BITS, &fresh);
-	if (result == TEE_SUCCESS)
-		result = TEE_GenerateKey(fresh, X25519_BITS, NULL, 0);
-	/* Without the overwrite flag: a key that is there is never replaced. */
-	if (result == TEE_SUCCESS)
-		result = TEE_CreatePersistentObject(
-			TEE_STORAGE_PRIVATE, object_name,
-			sizeof(object_name) - 1U, TEE_DATA_FLAG_ACCESS_READ,
-			fresh, NULL, 0, &stored);
-	TEE_CloseObject(stored);
-	TEE_FreeTransientObject(fresh);
-	return result;
-}
-
 /* TEE_HANDLE_NULL when storage fails. */
 static TEE_ObjectHandle device_key(void)
 {
-	TEE_ObjectHandle key = TEE_HANDLE_NULL;
-	TEE_Result result = TEE_SUCCESS;
-
-	if (identity != TEE_HANDLE_NULL)
-		return identity;
-	result = open_key(&key);
-	if (result == TEE_ERROR_ITEM_NOT_FOUND) {
-		result = create_key();
-		/* What counts is what storage holds, so it is read back. */
-		if (result == TEE_SUCCESS)
-			result = open_key(&key);
-	}
-	if (result == TEE_SUCCESS)
-		identity = key;
+	if (identity == TEE_HANDLE_NULL)
+		identity = uc_key_object_open(&device_key_object);
 	return identity;
 }
 

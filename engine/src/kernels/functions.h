@@ -7,7 +7,7 @@
 #ifndef UC_FUNCTIONS_H
 #define UC_FUNCTIONS_H
 
-#include "vector.h"
+#include "vec_math.h"
 
 #define UC_LOG2_E 0x1.715476p+0f
 /* ln 2 in two parts; the first has zeros at its end, so its product with a

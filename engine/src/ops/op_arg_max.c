@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ARG_MAX: the first index of the largest element of each row of channels. */
 #include "uc_ops.h"
-#include "vector.h"
+#include "vec_math.h"
 
 static bool arg_max_check(const struct uc_op_shapes *s)
 {

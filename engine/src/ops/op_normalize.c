@@ -5,7 +5,7 @@
  * mean does not spoil it. May run in place.
  */
 #include "uc_ops.h"
-#include "vector.h"
+#include "vec_math.h"
 
 #define COLUMNS 16
 

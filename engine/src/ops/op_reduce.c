@@ -5,7 +5,7 @@
  * are taken of blocks of rows first, so that they stay exact over large images.
  */
 #include "uc_ops.h"
-#include "vector.h"
+#include "vec_math.h"
 
 #define COLUMNS 16
 #define VECTORS (COLUMNS / UC_VEC_FLOATS)

@@ -11,7 +11,7 @@ srcs_ext-y += engine/port/ed25519_libcrypto.c
 srcs_ext-y += engine/port/port_optee.c engine/port/aes_gcm_armv8.c \
 	engine/port/aead.c engine/port/aegis_armv8.c \
 	engine/port/chacha20_poly1305_armv8.c \
-	engine/port/memory_armv8.c ta/src/keys.c
+	engine/port/memory_armv8.c ta/src/key_object.c ta/src/keys.c
 cflags-engine/port/memory_armv8.c-y += -O3 -mno-strict-align -ffreestanding \
 	-fno-tree-loop-distribute-patterns
 cflags-engine/port/aegis_armv8.c-y += -O3 -mno-strict-align

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * More of vec.h: what elementary functions need of four floats (functions.h),
+ * On top of vec.h: what elementary functions (functions.h) need of four floats,
  * of their bits, and of two doubles.
  */
-#ifndef UC_VECTOR_H
-#define UC_VECTOR_H
+#ifndef UC_VEC_MATH_H
+#define UC_VEC_MATH_H
 
 #include <stdint.h>
 
@@ -83,4 +83,4 @@ UC_VEC_INLINE uc_vec uc_sqrt(uc_vec x)
 #endif
 }
 
-#endif /* UC_VECTOR_H */
+#endif /* UC_VEC_MATH_H */
