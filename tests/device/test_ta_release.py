@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A release build of the Trusted Application on the board."""
+"""A release build of the Trusted Application on the board, with the kernels that
+use the dot products of the board's Cortex-A76.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
-from helpers import guest
+import undercroft as uc
+from helpers import guest, onnx_nets, qdq
 from helpers.provider import FakePlan, test_key
 from undercroft import _board, _build
+from undercroft._device import open_device
 from undercroft._spec import DEFAULT_ARENA_BYTES, Command, Status
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
 from undercroft.license import issue
@@ -31,6 +38,7 @@ def release_board(tmp_path_factory: pytest.TempPathFactory) -> None:
     variables = _build.ta_variables() | {
         "OUT": str(_build.BUILD / "ta-release-test"),
         "UC_BUILD": "release",
+        "KERNELS": "neon_a76",
         "UC_PROVIDER_KEYS": str(key),
     }
     done = subprocess.run(
@@ -96,6 +104,32 @@ def test_it_opens_models_of_its_providers_only(tmp_path: Path) -> None:
     assert statuses.pop("trusted") == Status.OK
     assert set(statuses.values()) == {Status.UNTRUSTED_PROVIDER}
     assert len(statuses) == 3
+
+
+@pytest.mark.parametrize("kind", ["f32", "quantised"])
+def test_its_kernels_give_onnxruntimes_answer(kind: str, tmp_path: Path) -> None:
+    if kind == "f32":
+        case = onnx_nets.case("mobile_network_v3")
+        path = tmp_path / "net.onnx"
+        onnx.save(case.model, path)
+    else:
+        case = qdq.eight_bit_network()
+        path = qdq.quantised_file(case, tmp_path)
+    sealed = uc.seal(path, tmp_path / "net.sealed", signing_key=TRUSTED, budget="1MiB")
+    device = open_device(f"board:{guest.BOARD_NAME}")
+    permit = uc.issue_license(
+        model_key=sealed.model_key,
+        device=DevicePublicKey.from_cose_key(device.device_key()),
+        signing_key=TRUSTED,
+    )
+    feeds = qdq.feeds_of(case, 1)[0]
+    with uc.InferenceSession(sealed.path, license=permit, device=device) as session:
+        found = session.run(None, feeds)
+    device.close()
+    expected = onnxruntime.InferenceSession(path).run(None, feeds)
+    allowed = 1e-4 if kind == "f32" else 5 / 255
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(one - other).max() <= allowed * np.abs(other).max()
 
 
 def ship(

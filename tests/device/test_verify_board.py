@@ -11,7 +11,7 @@ import pytest
 import tritonclient.http as triton
 
 import undercroft as uc
-from helpers import guest, onnx_nets
+from helpers import guest, onnx_nets, qdq
 from helpers.suites import SUITES
 from undercroft import _models
 from undercroft._device import open_device
@@ -92,6 +92,17 @@ def test_every_suite(board: BoardDevice, model: Path, suite: str) -> None:
     result = uc.verify(model, budget="1MiB", device=board, suite=suite, seed=7)
     assert result.passed, result.as_dict()
     assert result.stats.load_decrypted_bytes > 0
+
+
+def test_a_quantised_network(board: BoardDevice, tmp_path: Path) -> None:
+    case = qdq.eight_bit_network()
+    path = qdq.quantised_file(case, tmp_path)
+    with pytest.warns(NoProtectionWarning):
+        host = uc.verify(path, device="host:", seed=3, tolerance=5 / 255)
+    secure = uc.verify(path, device=board, seed=3, tolerance=5 / 255)
+    assert secure.passed, secure.as_dict()
+    # The same integers, so the same error to the last digit.
+    assert secure.max_abs_error == host.max_abs_error
 
 
 @pytest.mark.models

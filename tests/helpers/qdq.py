@@ -16,7 +16,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from helpers.onnx_nets import Array, Case
+from helpers.onnx_nets import Array, Case, Net
 
 Feeds = dict[str, Array]
 
@@ -62,6 +62,14 @@ def quantised(
     return onnx.load(output)
 
 
+def quantised_file(case: Case, folder: Path) -> Path:
+    """Write a little network, and return the file of its quantised form."""
+    onnx.save(case.model, folder / "model.onnx")
+    path = folder / "quantised.onnx"
+    quantised(folder / "model.onnx", path, feeds_of(case))
+    return path
+
+
 def feeds_of(case: Case, count: int = 4) -> list[Feeds]:
     """Return some random inputs, the same each time."""
     rng = np.random.default_rng(77)
@@ -72,3 +80,25 @@ def feeds_of(case: Case, count: int = 4) -> list[Feeds]:
         }
         for _ in range(count)
     ]
+
+
+def eight_bit_network() -> Case:
+    """Every operator that the engine has in 8 bits."""
+    net = Net("eight_bits")
+    x = net.input(1, 3, 20, 22)
+    x = net.op("Relu", [net.conv(x, 3, 32, 3, stride=2, pads=1)])
+    y = net.depthwise(x, 32, 3)
+    y = net.op("Clip", [y, net.constant(0.0), net.constant(6.0)])
+    y = net.conv(y, 32, 32, 1)
+    x = net.op("Add", [x, y])
+    y = net.op("GlobalAveragePool", [x])
+    x = net.op("Mul", [x, net.op("Sigmoid", [net.conv(y, 32, 32, 1)])])
+    x = net.op("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
+    x = net.op("LeakyRelu", [net.conv(x, 32, 42, 3, groups=2, pads=1)], alpha=0.1)
+    x = net.op(
+        "AveragePool", [x], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1]
+    )
+    x = net.op("Mul", [x, net.constant(0.5)])
+    x = net.op("Flatten", [x], axis=1)
+    x = net.op("Relu", [net.gemm(x, 42 * 5 * 5, 30)])
+    return net.case(net.matmul(x, 30, 11))

@@ -17,7 +17,7 @@ import onnx
 import pytest
 
 from helpers.onnx_nets import Case, Net, all_cases
-from helpers.qdq import feeds_of, quantised
+from helpers.qdq import eight_bit_network, feeds_of, quantised
 from undercroft import _models
 from undercroft._models import imagenet
 from undercroft.errors import BudgetExceededError, UnsupportedModelError
@@ -37,28 +37,6 @@ NAMES = (
     "mobile_network_v3",
     "residual_network",
 )
-
-
-def network() -> Case:
-    """Every operator that the engine has in 8 bits."""
-    net = Net("eight_bits")
-    x = net.input(1, 3, 20, 22)
-    x = net.op("Relu", [net.conv(x, 3, 32, 3, stride=2, pads=1)])
-    y = net.depthwise(x, 32, 3)
-    y = net.op("Clip", [y, net.constant(0.0), net.constant(6.0)])
-    y = net.conv(y, 32, 32, 1)
-    x = net.op("Add", [x, y])
-    y = net.op("GlobalAveragePool", [x])
-    x = net.op("Mul", [x, net.op("Sigmoid", [net.conv(y, 32, 32, 1)])])
-    x = net.op("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
-    x = net.op("LeakyRelu", [net.conv(x, 32, 42, 3, groups=2, pads=1)], alpha=0.1)
-    x = net.op(
-        "AveragePool", [x], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1]
-    )
-    x = net.op("Mul", [x, net.constant(0.5)])
-    x = net.op("Flatten", [x], axis=1)
-    x = net.op("Relu", [net.gemm(x, 42 * 5 * 5, 30)])
-    return net.case(net.matmul(x, 30, 11))
 
 
 def run(path: Path, case: Case, budget: int | str = "12MiB") -> Verification:
@@ -82,7 +60,7 @@ def kinds(path: Path, case: Case) -> list[str]:
 def test_every_operator_in_8_bits(
     unsigned: bool, per_channel: bool, tmp_path: Path
 ) -> None:
-    case = network()
+    case = eight_bit_network()
     onnx.save(case.model, tmp_path / "model.onnx")
     path = tmp_path / "quantised.onnx"
     quantised(
@@ -158,7 +136,7 @@ def test_efficientnet_lite0(tmp_path: Path) -> None:
 
 
 def test_integers_as_output_are_refused(tmp_path: Path) -> None:
-    case = network()
+    case = eight_bit_network()
     onnx.save(case.model, tmp_path / "model.onnx")
     model = quantised(tmp_path / "model.onnx", tmp_path / "q.onnx", feeds_of(case))
     last = model.graph.node[-1]
