@@ -27,7 +27,8 @@ class Row:
         plain_first_instructions: as above, same engine, normal world.
         plain_instructions: one more inference of the same engine in the normal
             world, with all weights decrypted in memory.
-        onnxruntime_first_instructions: session made and first run.
+        onnxruntime_first_instructions: session made and first run, without
+            waiting for the disk.
         onnxruntime_instructions: one more run, one thread.
         decrypting_instructions: of a steady secure inference, in the secure
             world: checking and decrypting pages.
