@@ -25,6 +25,8 @@ NOTICE_OF_OPERATORS = (
 def c_literal(value: int | str) -> str:
     if isinstance(value, str):
         return f'"{value}"'
+    if value < 0:
+        return f"({value})"
     return f"0x{value:08X}U" if value > 0xFFFFFF else f"{value}U"
 
 

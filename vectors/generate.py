@@ -14,7 +14,9 @@ sys.path.insert(0, str(HERE))
 
 from generators import (  # noqa: E402 needs the path above
     base,
+    certificate_vectors,
     evidence_vectors,
+    extension_vectors,
     file_vectors,
     header_vectors,
     license_vectors,
@@ -30,6 +32,8 @@ GENERATORS = (
     terms_vectors,
     update_vectors,
     evidence_vectors,
+    certificate_vectors,
+    extension_vectors,
     file_vectors,
     page_vectors,
 )

@@ -10,6 +10,11 @@
 
 _Static_assert(UC_MAX_LICENSE_BYTES <= UC_MAX_HEADER_BYTES,
 	       "the buffer of the Sig_structure is sized by the header");
+_Static_assert(
+	sizeof(((struct license_claims *)0)->license_claims_extension_key) /
+			sizeof(struct license_claims_extension_key) ==
+		UC_MAX_EXTENSIONS,
+	"the CDDL repeats this limit");
 _Static_assert(UC_MAX_HEADER_BYTES <= UINT16_MAX,
 	       "uc_writer_bstr() writes lengths of at most two bytes");
 
@@ -96,6 +101,23 @@ bool uc_cose_signed_verify(const struct uc_cose_signed *message)
 	return writer.ok &&
 	       uc_port_ed25519_verify(message->public_key, to_be_signed,
 				      writer.len, message->signature);
+}
+
+bool uc_cose_extensions_in_order(const int32_t *first, size_t stride_bytes,
+				 size_t count)
+{
+	const uint8_t *at = (const uint8_t *)first;
+	int32_t previous = INT32_MAX;
+
+	for (size_t i = 0; i < count; i++, at += stride_bytes) {
+		int32_t key = 0;
+
+		memcpy(&key, at, sizeof(key));
+		if (key >= previous)
+			return false;
+		previous = key;
+	}
+	return true;
 }
 
 bool uc_cose_wrapped_decode(const uint8_t *data, size_t len,

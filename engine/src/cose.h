@@ -53,6 +53,13 @@ bool uc_cose_signed_decode(const uint8_t *data, size_t len,
 /* The key id belongs to the key, and the signature is by that key. */
 bool uc_cose_signed_verify(const struct uc_cose_signed *message);
 
+/* Whether the keys of extensions, as decoded, stand in the order of their
+ * encodings, each once: keys of this range are all negative and of one length,
+ * so they fall. The rest of their form the decoders check.
+ * first: the first key; the next one is stride_bytes behind it. */
+bool uc_cose_extensions_in_order(const int32_t *first, size_t stride_bytes,
+				 size_t count);
+
 struct uc_cose_wrapped {
 	struct uc_bytes bucket;
 	const uint8_t *encapsulated_key; /* UC_PUBLIC_KEY_BYTES */

@@ -70,7 +70,12 @@ static bool license_decode(const uint8_t *data, size_t len,
 				       &taken) != 0 ||
 	    taken != encoded->len)
 		return false;
-	if (!read_conditions(&claims, terms))
+	if (!uc_cose_extensions_in_order(
+		    &claims.license_claims_extension_key
+			     ->license_claims_extension_key_key,
+		    sizeof(*claims.license_claims_extension_key),
+		    claims.license_claims_extension_key_count) ||
+	    !read_conditions(&claims, terms))
 		return false;
 	license->license_id = claims.license_claims_license_id_m.value;
 	license->model_id = claims.license_claims_model_id_m.value;

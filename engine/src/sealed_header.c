@@ -40,6 +40,12 @@ bool uc_sealed_header_decode(const uint8_t *data, size_t len,
 				      &taken) != 0 ||
 	    taken != encoded->len)
 		return false;
+	if (!uc_cose_extensions_in_order(
+		    &payload.sealed_header_extension_key
+			     ->sealed_header_extension_key_key,
+		    sizeof(*payload.sealed_header_extension_key),
+		    payload.sealed_header_extension_key_count))
+		return false;
 	header->model_id = payload.sealed_header_model_id_m.value;
 	header->salt = payload.sealed_header_salt_m.value;
 	header->model_version = payload.sealed_header_model_version_m;

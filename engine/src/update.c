@@ -36,6 +36,12 @@ static bool update_decode(const uint8_t *data, size_t len,
 				      &update->claims, &taken) != 0 ||
 	    taken != encoded->len)
 		return false;
+	if (!uc_cose_extensions_in_order(
+		    &claims->update_claims_extension_key
+			     ->update_claims_extension_key_key,
+		    sizeof(*claims->update_claims_extension_key),
+		    claims->update_claims_extension_key_count))
+		return false;
 	return claims->update_claims_update_version_m_present ||
 	       !(claims->update_claims_revocations_m_present ||
 		 claims->update_claims_floors_m_present ||

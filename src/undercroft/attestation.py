@@ -93,6 +93,7 @@ class Evidence:
         hardware_key: `HARDWARE_KEY_*` of the constants.
         secure_memory_bytes: for models.
         measurement: what OP-TEE measured, or None.
+        extensions: what else it says, which this version does not know.
         message: the COSE_Sign1, taken apart.
     """
 
@@ -107,6 +108,7 @@ class Evidence:
     hardware_key: int
     secure_memory_bytes: int
     measurement: bytes | None
+    extensions: cose.Extensions
     message: cose.SignedMessage
 
     @classmethod
@@ -122,7 +124,7 @@ class Evidence:
                 hint="enroll the device again",
             )
         message = cose.SignedMessage.parse(data, _WHAT)
-        claims = cose.some_map(
+        claims, extensions = cose.extensible_map(
             cbor.decode(message.payload, _WHAT), _NEEDED, (_MEASUREMENT,), _WHAT
         )
         confirmation = cose.exact_map(claims[_CNF], (1,), _WHAT)
@@ -155,6 +157,7 @@ class Evidence:
                 claims[_SECURE_MEMORY], _WHAT, "secure memory"
             ),
             measurement=measurement,
+            extensions=extensions,
             message=message,
         )
 
@@ -174,6 +177,7 @@ class Evidence:
             "lifecycle": _LIFECYCLES.get(self.lifecycle, f"0x{self.lifecycle:04x}"),
             "hardware_key": _HARDWARE_KEYS[self.hardware_key],
             "secure_memory_bytes": self.secure_memory_bytes,
+            "extensions": cose.show_extensions(self.extensions),
             "measured_by": "op-tee" if self.measurement else "the device's own word",
         }
 

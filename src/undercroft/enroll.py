@@ -53,6 +53,7 @@ class DeviceCertificate:
         nonce: the challenge of the evidence, or None.
         evidence: its answer, an EAT in a COSE_Sign1, or None.
         endorsement: the manufacturer's certificate (X.509, DER), or None.
+        extensions: what else it says, which this version does not know.
     """
 
     public_key: DevicePublicKey
@@ -60,10 +61,12 @@ class DeviceCertificate:
     nonce: bytes | None = None
     evidence: bytes | None = None
     endorsement: bytes | None = None
+    extensions: cose.Extensions = ()
 
     def __post_init__(self) -> None:
         if len(self.info.encode("utf-8", "replace")) > _MAX_INFO_BYTES:
             raise cose.malformed(_WHAT, f"info is over {_MAX_INFO_BYTES} bytes")
+        cose.check_extensions(self.extensions, _WHAT)
         for value, least, most, name in (
             (self.nonce, MIN_NONCE_BYTES, MAX_NONCE_BYTES, "the nonce"),
             (self.evidence, 1, MAX_EVIDENCE_BYTES, "the evidence"),
@@ -86,7 +89,7 @@ class DeviceCertificate:
     def encode(self) -> bytes:
         """Return the certificate as it is stored and sent."""
         key = cose.cose_key(cose.CRV_X25519, self.public_key.raw)
-        fields = {1: _VERSION, 2: key, 3: self.info}
+        fields = {1: _VERSION, 2: key, 3: self.info, **dict(self.extensions)}
         more = {4: self.nonce, 5: self.evidence, 6: self.endorsement}
         return cbor.encode(
             fields | {name: value for name, value in more.items() if value is not None}
@@ -99,7 +102,9 @@ class DeviceCertificate:
         Raises:
             FormatError: it is not as `spec/undercroft.cddl` says.
         """
-        fields = cose.some_map(cbor.decode(data, _WHAT), _FIELDS, (4, 5, 6), _WHAT)
+        fields, extensions = cose.extensible_map(
+            cbor.decode(data, _WHAT), _FIELDS, (4, 5, 6), _WHAT
+        )
         if fields[1] not in _EVIDENCE_FIELDS:
             raise cose.malformed(_WHAT, f"version {fields[1]!r} is not {_VERSION}")
         cose.some_map(fields, _FIELDS, _EVIDENCE_FIELDS[fields[1]], _WHAT)
@@ -112,6 +117,7 @@ class DeviceCertificate:
             nonce=fields.get(4),
             evidence=fields.get(5),
             endorsement=fields.get(6),
+            extensions=extensions,
         )
 
     def save(self, path: Path | str) -> None:
@@ -188,6 +194,7 @@ class DeviceCertificate:
             "info": self.info,
             # Evidence that nobody vouches for is anybody's word.
             "authenticated": self.endorsement is not None,
+            "extensions": cose.show_extensions(self.extensions),
         }
         if self.evidence is not None:
             facts["evidence"] = Evidence.parse(self.evidence).inspect()

@@ -113,6 +113,7 @@ class License:
             if self.claims.issued_at is None
             else datetime.fromtimestamp(self.claims.issued_at, UTC).isoformat(),
             "terms": self.claims.terms.inspect(),
+            "extensions": cose.show_extensions(self.claims.extensions),
         }
 
 

@@ -23,7 +23,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from undercroft._format.cose import CRV_ED25519, SignedMessage, key_thumbprint
+from undercroft._format.cose import (
+    CRV_ED25519,
+    SignedMessage,
+    key_thumbprint,
+    show_extensions,
+)
 from undercroft._format.files import read_error
 from undercroft._format.header import SealedHeader
 from undercroft._format.suites import suite_title
@@ -245,6 +250,7 @@ class SealedModel:
             "file_bytes": self.file_bytes,
             "inputs": [asdict(tensor) for tensor in header.inputs],
             "outputs": [asdict(tensor) for tensor in header.outputs],
+            "extensions": show_extensions(header.extensions),
         }
 
 

@@ -109,6 +109,7 @@ class Update:
         revocations: licenses that no longer hold.
         floors: versions that no longer open.
         successor: a further key of the provider.
+        extensions: what else it says, which this version does not know.
     """
 
     data: bytes
@@ -118,6 +119,7 @@ class Update:
     revocations: tuple[Revocation, ...]
     floors: tuple[VersionFloor, ...]
     successor: Successor | None
+    extensions: cose.Extensions = ()
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -132,7 +134,7 @@ class Update:
                 hint="check that this is the update and not another file",
             )
         message = cose.SignedMessage.parse(data, _WHAT)
-        claims = cose.some_map(
+        claims, extensions = cose.extensible_map(
             cbor.decode(message.payload, _WHAT),
             (_IAT,),
             (_VERSION, _REVOCATIONS, _FLOORS, _SUCCESSOR),
@@ -156,6 +158,7 @@ class Update:
                 VersionFloor(*item) for item in _items(claims, _FLOORS, "floors", (2,))
             ),
             successor=_parse_successor(claims),
+            extensions=extensions,
         )
 
     @classmethod
@@ -218,6 +221,7 @@ class Update:
                 "key_id": self.successor.key.key_id.hex(),
                 "retire": self.successor.retire,
             },
+            "extensions": cose.show_extensions(self.extensions),
             "provider_key_id": self.provider.key_id.hex(),
             "update_bytes": len(self.data),
         }

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
+import cbor2
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from helpers.aead import OPEN, PLACES, message, run
@@ -19,7 +22,8 @@ from undercroft._format.cose import SignedMessage, unwrap_key
 from undercroft._format.header import SealedHeader
 from undercroft._format.pages import PageCipher, derive_page_key
 from undercroft._spec import Status
-from undercroft.attestation import Policy, verify_evidence
+from undercroft.attestation import Evidence, Policy, verify_evidence
+from undercroft.enroll import DeviceCertificate
 from undercroft.errors import (
     AttestationError,
     Error,
@@ -32,7 +36,15 @@ from undercroft.sealed import SealedModel
 from undercroft.update import Update
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
-FEWEST = {"open": 150, "update": 40, "evidence": 28, "file": 38, "page": 16}
+FEWEST = {
+    "open": 170,
+    "update": 50,
+    "evidence": 56,
+    "certificate": 35,
+    "file": 38,
+    "page": 16,
+}
+DEVICE_POLICY = Policy(endorsed=False)
 
 Fields = dict[str, str]
 
@@ -166,6 +178,83 @@ def test_python_opens_what_the_device_opens(fields):
     assert page_key.hex() == fields["page_key"]
 
 
+def policy_of(words: str) -> Policy:
+    """What a vector's policy asks for besides a release build and a hardware key."""
+    asked = dict(word.partition("=")[::2] for word in words.split())
+    builds = [bytes.fromhex(asked["build"])] if "build" in asked else []
+    return Policy(
+        endorsed="endorsed" in asked,
+        build_ids=frozenset(builds),
+        secure_memory_bytes=int(asked.get("memory", "0")),
+    )
+
+
+def certificate_of(fields: Fields, name: str) -> x509.Certificate | None:
+    if name not in fields:
+        return None
+    return x509.load_der_x509_certificate(bytes.fromhex(fields[name]))
+
+
+@each("certificate")
+def test_python_reads_device_certificates_as_expected(fields):
+    data = bytes.fromhex(fields["certificate"])
+    if fields["expect"] == "FORMAT":
+        with pytest.raises(FormatError):
+            DeviceCertificate.parse(data)
+        return
+    certificate = DeviceCertificate.parse(data)
+    assert certificate.encode() == data or certificate.evidence is None
+    if fields["expect"] == "VERIFICATION":
+        with pytest.raises(VerificationError):
+            certificate.verify(policy=DEVICE_POLICY)
+    elif certificate.evidence is not None:
+        certificate.verify(policy=DEVICE_POLICY)
+
+
+def extensions_of(payload: bytes) -> list[tuple[int, bytes]]:
+    """By the general decoder, which keeps the order of a map."""
+    return [item for item in cbor2.loads(payload).items() if item[0] <= -131073]
+
+
+@each("open", "OK")
+def test_python_writes_headers_and_licenses_again_with_their_extensions(fields):
+    header = SignedMessage.parse(bytes.fromhex(fields["header"]), "the header")
+    # What io holds is none of the device's business, and one vector says so.
+    if cbor2.loads(header.payload)[11] != b"\xff":
+        parsed = SealedHeader.parse(header.payload)
+        assert list(parsed.extensions) == extensions_of(header.payload)
+        assert parsed.encode() == header.payload
+    permit = License.parse(bytes.fromhex(fields["license"]))
+    assert list(permit.claims.extensions) == extensions_of(permit.message.payload)
+    assert permit.claims.encode() == permit.message.payload
+
+
+@each("update", "OK")
+def test_python_keeps_the_extensions_of_updates(fields):
+    update = Update.parse(bytes.fromhex(fields["update"]))
+    assert list(update.extensions) == extensions_of(update.message.payload)
+    shown = {str(key): value.hex() for key, value in update.extensions}
+    assert update.inspect()["extensions"] == shown
+
+
+@each("evidence", "OK")
+def test_python_keeps_the_extensions_of_evidence(fields):
+    evidence = Evidence.parse(bytes.fromhex(fields["evidence"]))
+    assert list(evidence.extensions) == extensions_of(evidence.message.payload)
+
+
+def test_every_message_has_the_same_vectors_of_extensions():
+    names = {path.stem for path in (VECTORS / "data").iterdir()}
+    ends = {
+        name.removeprefix("license")
+        for name in names
+        if name.startswith("license") and "extension" in name
+    }
+    assert len(ends) >= 9
+    for kind in ("header", "update", "evidence", "certificate"):
+        assert {kind + end for end in ends} <= names
+
+
 @each("evidence")
 def test_python_judges_evidence_as_expected(fields):
     def judge() -> str:
@@ -173,7 +262,12 @@ def test_python_judges_evidence_as_expected(fields):
             verify_evidence(
                 bytes.fromhex(fields["evidence"]),
                 nonce=bytes.fromhex(fields["nonce"]),
-                policy=Policy(endorsed=False),
+                policy=policy_of(fields.get("policy", "")),
+                endorsement=certificate_of(fields, "endorsement"),
+                manufacturers=[certificate_of(fields, "manufacturer")]
+                if "manufacturer" in fields
+                else [],
+                now=datetime.fromisoformat(fields["now"]) if "now" in fields else None,
             )
         except FormatError:
             return "FORMAT"

@@ -25,6 +25,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from undercroft._build import BUILD, build
+from undercroft._format import cbor
 from undercroft._format.header import SealedHeader
 from undercroft._host import require_tools
 from undercroft._spec import SUITE_AES_256_GCM
@@ -88,6 +89,7 @@ def open_seeds() -> list[bytes]:
         budget_bytes=12 << 20,
         inputs=(TensorInfo("input", (1, 3, 224, 224)),),
         outputs=(TensorInfo("output", (1, 1000)), TensorInfo("second", (4,))),
+        extensions=((-131073, b"first"), (-131074, b"second")),
     )
     seeds = []
     for signs_header, signs_license in ((key, key), (key, other)):
@@ -117,10 +119,13 @@ def update_seeds() -> list[bytes]:
         successor=Successor(other.public(), retire=True),
         issued_at=1_900_000_001,
     )
+    third = key.sign_message(
+        cbor.encode({6: 1_900_000_002, -131073: b"first", -131074: b"second"})
+    )
     return [
         bytes([flags]) + len(one).to_bytes(2, "little") + one + two
         for flags in (0, 1)
-        for one, two in ((first, second), (second, second))
+        for one, two in ((first, second), (second, second), (second, third))
     ]
 
 

@@ -89,6 +89,7 @@ def test_a_good_device_passes_the_default_policy() -> None:
         "lifecycle": "secured",
         "hardware_key": "unique",
         "secure_memory_bytes": 12 << 20,
+        "extensions": {},
         "measured_by": "the device's own word",
     }
 

@@ -3,22 +3,27 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import cbor2
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from generators.base import (
     CRV_ED25519,
     CRV_X25519,
     Fields,
     bucket,
     cose_key,
+    ed25519,
     ed25519_public,
     sign,
     thumbprint,
     vector,
     x25519_public,
 )
-from generators.parts import REMOVED, changed
+from generators.parts import REMOVED, changed, critical_bucket
 
 NONCE = bytes(range(50, 82))
 DEVICE = thumbprint(CRV_X25519, x25519_public("device"))
@@ -55,6 +60,63 @@ def judged(expect: str, evidence: bytes, nonce: bytes = NONCE) -> Fields:
         "expect": expect,
         "nonce": nonce.hex(),
         "evidence": evidence.hex(),
+    }
+
+
+MADE = datetime(2030, 1, 1, tzinfo=UTC)
+LATER = MADE + timedelta(days=1)
+
+
+def certificate(
+    subject: dict[x509.ObjectIdentifier, str],
+    *,
+    key: str,
+    issuer: str = "ACME Devices",
+    issuer_key: str = "other_provider",
+    authority: bool = False,
+    days: int = 3650,
+) -> x509.Certificate:
+    """Return an X.509 certificate of a test key: the same bytes each time."""
+    names = [x509.NameAttribute(oid, value) for oid, value in subject.items()]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name(names))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(ed25519(key).public_key())
+        .serial_number(1)
+        .not_valid_before(MADE)
+        .not_valid_after(MADE + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), True)
+    )
+    return builder.sign(ed25519(issuer_key), None)
+
+
+def manufacturer(**changes: Any) -> x509.Certificate:  # noqa: ANN401 as certificate() has it
+    """Return the certificate of a manufacturer, by itself."""
+    options = {"key": "other_provider", "authority": True, **changes}
+    return certificate({NameOID.COMMON_NAME: "ACME Devices"}, **options)
+
+
+def endorsement(device: bytes = DEVICE, **changes: Any) -> x509.Certificate:  # noqa: ANN401 as certificate() has it
+    """Return the manufacturer's certificate for the device."""
+    options = {"key": "provider", **changes}
+    return certificate({NameOID.SERIAL_NUMBER: device.hex()}, **options)
+
+
+def vouched(
+    expect: str,
+    by: x509.Certificate,
+    *,
+    believed: x509.Certificate | None = None,
+    now: datetime = LATER,
+) -> Fields:
+    """Return a vector with an endorsement, and who is believed."""
+    return {
+        **judged(expect, evidence_of()),
+        "endorsement": by.public_bytes(Encoding.DER).hex(),
+        "manufacturer": (believed or manufacturer()).public_bytes(Encoding.DER).hex(),
+        "now": now.isoformat(),
+        "policy": "endorsed",
     }
 
 
@@ -155,6 +217,112 @@ def evidence_challenge_before_signature() -> Fields:
 
 
 @vector
+def evidence_ok_endorsed() -> Fields:
+    """The manufacturer vouches for the attestation key."""
+    return vouched("OK", endorsement())
+
+
+@vector
+def evidence_endorsed_by_another_manufacturer() -> Fields:
+    """An endorsement by a manufacturer of the same name with another key."""
+    return vouched("VERIFICATION", endorsement(issuer_key="provider"))
+
+
+@vector
+def evidence_endorsement_ended() -> Fields:
+    """The endorsement is no longer valid."""
+    return vouched("VERIFICATION", endorsement(days=1), now=MADE + timedelta(days=2))
+
+
+@vector
+def evidence_endorsement_not_begun() -> Fields:
+    """The endorsement is not valid yet."""
+    return vouched("VERIFICATION", endorsement(), now=MADE - timedelta(seconds=1))
+
+
+@vector
+def evidence_endorsed_by_an_ended_manufacturer() -> Fields:
+    """The manufacturer's own certificate is no longer valid."""
+    ended = manufacturer(days=1)
+    return vouched(
+        "VERIFICATION", endorsement(), believed=ended, now=MADE + timedelta(days=2)
+    )
+
+
+@vector
+def evidence_endorsed_by_no_authority() -> Fields:
+    """The one who vouches is not allowed to."""
+    return vouched(
+        "VERIFICATION", endorsement(), believed=manufacturer(authority=False)
+    )
+
+
+@vector
+def evidence_endorsement_of_an_authority() -> Fields:
+    """The device's certificate would let it vouch for others."""
+    return vouched("VERIFICATION", endorsement(authority=True))
+
+
+@vector
+def evidence_endorsement_of_another_key() -> Fields:
+    """The endorsement is for another attestation key."""
+    return vouched("VERIFICATION", endorsement(key="other_provider"))
+
+
+@vector
+def evidence_endorsement_of_another_device() -> Fields:
+    """The endorsement is for this key and another device id."""
+    return vouched("VERIFICATION", endorsement(bytes(32)))
+
+
+@vector
+def evidence_not_endorsed() -> Fields:
+    """The policy asks for an endorsement, and there is none."""
+    return {**judged("POLICY 6", evidence_of()), "policy": "endorsed"}
+
+
+@vector
+def evidence_not_endorsed_before_development() -> Fields:
+    """Neither endorsed nor a release build: the endorsement is judged first."""
+    return {**judged("POLICY 6", evidence_of({263: 0})), "policy": "endorsed"}
+
+
+@vector
+def evidence_ok_of_an_expected_build() -> Fields:
+    """The build is the one that is expected."""
+    policy = f"build={bytes(range(32)).hex()}"
+    return {**judged("OK", evidence_of()), "policy": policy}
+
+
+@vector
+def evidence_of_another_build() -> Fields:
+    """The build is none of those that are expected."""
+    return {**judged("POLICY 9", evidence_of()), "policy": f"build={bytes(32).hex()}"}
+
+
+@vector
+def evidence_ok_of_enough_memory() -> Fields:
+    """As much secure memory as the policy asks for."""
+    return {**judged("OK", evidence_of()), "policy": f"memory={12 << 20}"}
+
+
+@vector
+def evidence_of_too_little_memory() -> Fields:
+    """A byte less secure memory than the policy asks for."""
+    return {
+        **judged("POLICY 10", evidence_of()),
+        "policy": f"memory={(12 << 20) + 1}",
+    }
+
+
+@vector
+def evidence_build_before_memory() -> Fields:
+    """Another build and too little memory: the build is judged first."""
+    policy = f"build={bytes(32).hex()} memory={(12 << 20) + 1}"
+    return {**judged("POLICY 9", evidence_of()), "policy": policy}
+
+
+@vector
 def evidence_empty() -> Fields:
     """No bytes at all."""
     return bad(b"")
@@ -242,3 +410,9 @@ def evidence_measurement_too_short() -> Fields:
 def evidence_version_with_a_scheme() -> Fields:
     """swversion with its optional second member."""
     return bad({271: ["0.1.0", 1]})
+
+
+@vector
+def evidence_with_a_critical_parameter() -> Fields:
+    """The protected bucket has a parameter that nobody knows, marked as critical."""
+    return bad(evidence_of(protected=critical_bucket()))

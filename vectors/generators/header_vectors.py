@@ -15,7 +15,15 @@ from generators.base import (
     thumbprint,
     vector,
 )
-from generators.parts import REMOVED, SALT, bad_header, header, header_fields, opening
+from generators.parts import (
+    REMOVED,
+    SALT,
+    bad_header,
+    critical_bucket,
+    header,
+    header_fields,
+    opening,
+)
 
 
 @vector
@@ -156,9 +164,7 @@ def header_without_algorithm() -> Fields:
 @vector
 def header_with_a_critical_parameter() -> Fields:
     """The protected bucket has a parameter that nobody knows, marked as critical."""
-    full = bucket()
-    protected = {1: full[1], 2: [99], 4: full[4], 14: full[14], 24: 0}
-    return bad_header(header(protected=cbor2.dumps(protected)))
+    return bad_header(header(protected=critical_bucket()))
 
 
 @vector

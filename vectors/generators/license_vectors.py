@@ -21,6 +21,7 @@ from generators.parts import (
     REMOVED,
     bad_license,
     claims,
+    critical_bucket,
     header,
     license_of,
     opening,
@@ -96,6 +97,12 @@ def license_id_of_15_bytes() -> Fields:
 def license_with_an_unknown_claim() -> Fields:
     """It has an audience, which this version does not know."""
     return bad_license(license_of({3: "all"}))
+
+
+@vector
+def license_with_a_critical_parameter() -> Fields:
+    """The protected bucket has a parameter that nobody knows, marked as critical."""
+    return bad_license(license_of(protected=critical_bucket()))
 
 
 @vector

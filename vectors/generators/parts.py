@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from generators.base import (
     CRV_X25519,
     Fields,
+    bucket,
     hpke,
     sign,
     test_key,
@@ -74,6 +75,18 @@ def changed(fields: dict[int, Any], changes: dict[int, Any] | None) -> dict[int,
     merged = {**fields, **(changes or {})}
     kept = {key: value for key, value in merged.items() if value is not REMOVED}
     return dict(sorted(kept.items(), key=lambda entry: cbor2.dumps(entry[0])))
+
+
+def critical_bucket() -> bytes:
+    """Return a bucket with a parameter that nobody knows, marked as critical."""
+    full = bucket()
+    return cbor2.dumps({1: full[1], 2: [99], 4: full[4], 14: full[14], 24: 0})
+
+
+def encoded_map(*entries: tuple[int, Any]) -> bytes:
+    """Return the encoding of a map of up to 23 entries, in the order given."""
+    parts = [cbor2.dumps(key) + cbor2.dumps(value) for key, value in entries]
+    return bytes([0xA0 + len(parts)]) + b"".join(parts)
 
 
 def header(

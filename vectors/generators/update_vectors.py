@@ -22,6 +22,7 @@ from generators.parts import (
     MODEL_ID,
     REMOVED,
     TOLD,
+    critical_bucket,
     header,
     license_of,
     update_of,
@@ -253,6 +254,12 @@ def update_successor_without_version() -> Fields:
 def update_with_an_unknown_claim() -> Fields:
     """A claim that this version does not know."""
     return bad({-70010: 1, -70014: 1})
+
+
+@vector
+def update_with_a_critical_parameter() -> Fields:
+    """The protected bucket has a parameter that nobody knows, marked as critical."""
+    return bad(update_of(protected=critical_bucket()))
 
 
 @vector

@@ -59,4 +59,7 @@ def _text(facts: dict[str, Any]) -> str:
         for tensor in facts[kind]:
             shape = " x ".join(map(str, tensor["shape"])) or "scalar"
             rows.append((kind[:-1], f"{tensor['name']}  {tensor['dtype']} {shape}"))
+    rows += [
+        ("extension", f"{key}  {value}") for key, value in facts["extensions"].items()
+    ]
     return "\n".join(f"{name:<14}{value}" for name, value in rows)

@@ -13,12 +13,19 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import cbor2
 
 from undercroft._format import cbor
-from undercroft._spec import CONTENT_KEY_BYTES, KEY_ID_BYTES
+from undercroft._spec import (
+    CONTENT_KEY_BYTES,
+    FIRST_EXTENSION_KEY,
+    KEY_ID_BYTES,
+    LAST_EXTENSION_KEY,
+    MAX_EXTENSION_BYTES,
+    MAX_EXTENSIONS,
+)
 from undercroft.errors import FormatError, VerificationError
 
 if TYPE_CHECKING:
@@ -40,6 +47,9 @@ _TAG_SIGN1: Final = 18
 PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 _WRAPPED_BYTES: Final = CONTENT_KEY_BYTES + 16
+
+Extensions: TypeAlias = tuple[tuple[int, bytes], ...]
+"""Keys and values that this version does not know and keeps, in their order."""
 
 _ASK_AGAIN: Final = "get the file and the license again from the provider"
 
@@ -323,6 +333,57 @@ def some_map(
         keys = ", ".join(map(str, sorted(missing or unknown)))
         raise malformed(what, f"{'without' if missing else 'with unknown'} keys {keys}")
     return value
+
+
+def extensible_map(
+    value: object, needed: tuple[int, ...], optional: tuple[int, ...], what: str
+) -> tuple[dict[int, Any], Extensions]:
+    """Take a decoded map apart into what `some_map` allows, and its extensions.
+
+    Extensions are the entries that a reader which does not know them keeps and
+    does not look at: `spec/license.md`, section Extensions.
+
+    Raises:
+        FormatError: see `some_map` and `check_extensions`.
+    """
+    if not isinstance(value, dict):
+        raise malformed(what, "no map")
+    extensions = tuple(item for item in value.items() if _is_extension(item[0]))
+    known = {key: item for key, item in value.items() if not _is_extension(key)}
+    return some_map(known, needed, optional, what), check_extensions(extensions, what)
+
+
+def check_extensions(extensions: Extensions, what: str) -> Extensions:
+    """Return extensions that are as `spec/license.md` says.
+
+    Raises:
+        FormatError: too many, a key twice or outside the range, or a value that is
+            no byte string or too long.
+    """
+    if len(extensions) > MAX_EXTENSIONS:
+        raise malformed(
+            what, f"{len(extensions)} extensions, more than {MAX_EXTENSIONS}"
+        )
+    keys = [key for key, _ in extensions]
+    if len(set(keys)) != len(keys) or not all(map(_is_extension, keys)):
+        raise malformed(what, f"extensions with the keys {keys}")
+    for key, value in extensions:
+        if not isinstance(value, bytes) or len(value) > MAX_EXTENSION_BYTES:
+            raise malformed(
+                what,
+                f"extension {key} is no byte string of up to "
+                f"{MAX_EXTENSION_BYTES} bytes",
+            )
+    return extensions
+
+
+def show_extensions(extensions: Extensions) -> dict[str, str]:
+    """Return extensions ready for JSON: their values in hexadecimal."""
+    return {str(key): value.hex() for key, value in extensions}
+
+
+def _is_extension(key: int) -> bool:
+    return LAST_EXTENSION_KEY <= key <= FIRST_EXTENSION_KEY
 
 
 def exact_bytes(value: object, length: int, what: str, name: str) -> bytes:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from undercroft._format import cbor
-from undercroft._format.cose import exact_bytes, exact_map, malformed, uint32
+from undercroft._format.cose import (
+    Extensions,
+    check_extensions,
+    exact_bytes,
+    exact_map,
+    extensible_map,
+    malformed,
+    uint32,
+)
 from undercroft._format.suites import by_number
 from undercroft._spec import (
     DTYPE_F32,
@@ -50,6 +58,7 @@ class SealedHeader:
         budget_bytes: secure memory that the model needs.
         inputs: names and shapes, in order.
         outputs: names and shapes, in order.
+        extensions: what else it says, which this version does not know.
 
     Raises:
         FormatError: on construction, when a value is over its limit.
@@ -66,10 +75,12 @@ class SealedHeader:
     budget_bytes: int
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    extensions: Extensions = ()
 
     def __post_init__(self) -> None:
         exact_bytes(self.model_id, MODEL_ID_BYTES, _WHAT, "model_id")
         exact_bytes(self.salt, SALT_BYTES, _WHAT, "salt")
+        check_extensions(self.extensions, _WHAT)
         for name in (
             "model_version",
             "suite",
@@ -138,6 +149,7 @@ class SealedHeader:
                 9: self.salt,
                 10: self.budget_bytes,
                 11: cbor.encode(io),
+                **dict(self.extensions),
             }
         )
 
@@ -148,7 +160,9 @@ class SealedHeader:
         Raises:
             FormatError: it is not as `spec/sealed-model.md` says.
         """
-        fields = exact_map(cbor.decode(payload, _WHAT), tuple(range(1, 12)), _WHAT)
+        fields, extensions = extensible_map(
+            cbor.decode(payload, _WHAT), tuple(range(1, 12)), (), _WHAT
+        )
         if fields[1] != FORMAT_VERSION:
             raise malformed(
                 _WHAT, f"format version {fields[1]!r} is not {FORMAT_VERSION}"
@@ -169,6 +183,7 @@ class SealedHeader:
             budget_bytes=fields[10],
             inputs=_parse_tensors(io[1]),
             outputs=_parse_tensors(io[2]),
+            extensions=extensions,
         )
 
 

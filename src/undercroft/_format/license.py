@@ -9,10 +9,12 @@ from typing import Any, Final, Self
 
 from undercroft._format import cbor
 from undercroft._format.cose import (
+    Extensions,
     WrappedKey,
+    check_extensions,
     exact_bytes,
+    extensible_map,
     malformed,
-    some_map,
     uint32,
 )
 from undercroft._spec import KEY_ID_BYTES, MODEL_ID_BYTES
@@ -149,6 +151,7 @@ class LicenseClaims:
         content_key: the wrapped content key, an encoded COSE_Encrypt0.
         issued_at: seconds since 1970, or None.
         terms: its conditions.
+        extensions: what else it says, which this version does not know.
     """
 
     license_id: bytes
@@ -157,11 +160,13 @@ class LicenseClaims:
     content_key: bytes
     issued_at: int | None = None
     terms: LicenseTerms = LicenseTerms()
+    extensions: Extensions = ()
 
     def __post_init__(self) -> None:
         exact_bytes(self.license_id, LICENSE_ID_BYTES, _WHAT, "license id")
         exact_bytes(self.model_id, MODEL_ID_BYTES, _WHAT, "model id")
         exact_bytes(self.device_id, KEY_ID_BYTES, _WHAT, "device id")
+        check_extensions(self.extensions, _WHAT)
         if self.issued_at is not None:
             uint32(self.issued_at, _WHAT, "issued_at")
         if not isinstance(self.content_key, bytes):
@@ -175,12 +180,13 @@ class LicenseClaims:
 
     def encode(self) -> bytes:
         """Return the payload that is signed."""
-        claims = {
+        claims: dict[int, Any] = {
             _CTI: self.license_id,
             _MODEL_ID: self.model_id,
             _DEVICE_ID: self.device_id,
             _CONTENT_KEY: self.content_key,
             **self.terms.claims(),
+            **dict(self.extensions),
         }
         if self.issued_at is not None:
             claims[_IAT] = self.issued_at
@@ -194,7 +200,9 @@ class LicenseClaims:
             FormatError: it is not as `spec/license.md` says.
         """
         optional = (_IAT, *_CONDITIONS.values())
-        claims = some_map(cbor.decode(payload, _WHAT), _NEEDED, optional, _WHAT)
+        claims, extensions = extensible_map(
+            cbor.decode(payload, _WHAT), _NEEDED, optional, _WHAT
+        )
         if _IAT in claims:
             uint32(claims[_IAT], _WHAT, "issued_at")
         return cls(
@@ -204,6 +212,7 @@ class LicenseClaims:
             content_key=claims[_CONTENT_KEY],
             issued_at=claims.get(_IAT),
             terms=LicenseTerms.of_claims(claims),
+            extensions=extensions,
         )
 
 

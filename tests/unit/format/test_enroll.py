@@ -23,6 +23,7 @@ def test_a_certificate_survives_its_file(tmp_path):
         "device_id": DEVICE.public.device_id.hex(),
         "info": "op-tee",
         "authenticated": False,
+        "extensions": {},
     }
 
 

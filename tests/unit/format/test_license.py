@@ -36,6 +36,7 @@ def test_a_license_says_for_whom_it_is():
         "license_bytes": len(SHIPMENT.license),
         "issued_at": permit.inspect()["issued_at"],
         "terms": {},
+        "extensions": {},
     }
     assert permit.claims.issued_at is not None
     assert abs(permit.claims.issued_at - time.time()) < 3600

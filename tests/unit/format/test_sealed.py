@@ -45,6 +45,7 @@ def test_a_sealed_file_says_what_anybody_may_know(tmp_path):
         "file_bytes": len(SHIPMENT.sealed),
         "inputs": [{"name": "image", "shape": [1, 3, 8, 8], "dtype": "float32"}],
         "outputs": [{"name": "scores", "shape": [1, 10], "dtype": "float32"}],
+        "extensions": {},
     }
 
 

@@ -72,6 +72,7 @@ def test_everything_survives_the_way(tmp_path):
         ],
         "floors": [{"model_id": MODEL.hex(), "model_version": 3}],
         "successor": {"key_id": OTHER.key_id.hex(), "retire": True},
+        "extensions": {},
         "provider_key_id": KEY.key_id.hex(),
         "update_bytes": len(update.data),
     }
