@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from undercroft.license import License, LicenseTerms
     from undercroft.license import issue as issue_license
     from undercroft.plan import Plan, plan
+    from undercroft.reseal import reseal
     from undercroft.seal import SealResult, seal
     from undercroft.sealed import SealedModel
     from undercroft.session import DeviceInfo, InferenceSession, Stats
@@ -73,6 +74,7 @@ __all__ = [
     "issue_license",
     "issue_update",
     "plan",
+    "reseal",
     "seal",
     "verify",
 ]
@@ -98,6 +100,7 @@ _HOMES: Final = {
     "issue_license": ("license", "issue"),
     "issue_update": ("update", "issue_update"),
     "plan": ("plan", "plan"),
+    "reseal": ("reseal", "reseal"),
     "seal": ("seal", "seal"),
     "verify": ("verify", "verify"),
 }

@@ -156,22 +156,15 @@ def seal(
         inputs=tuple(plan.inputs),
         outputs=tuple(plan.outputs),
     )
-    with atomic_file(output) as stream:
-        write_sealed(
-            stream,
-            header,
-            plan,
-            model_key=model_key,
-            signing_key=signing_key,
-            progress=progress,
-        )
-        file_bytes = stream.tell()
-        if is_new and key_path is not None:
-            # Once nothing but the renaming is left to do, and before it: a
-            # sealed file without its key is lost, a key without a file is not.
-            stream.flush()
-            os.fsync(stream.fileno())
-            model_key.save(key_path)
+    file_bytes = write_files(
+        output,
+        header,
+        planned_pages(header, plan),
+        model_key=model_key,
+        new_key_file=key_path if is_new else None,
+        signing_key=signing_key,
+        progress=progress,
+    )
     return SealResult(
         path=output,
         file_bytes=file_bytes,
@@ -181,10 +174,56 @@ def seal(
     )
 
 
+def write_files(
+    output: Path,
+    header: SealedHeader,
+    pages: Iterable[bytes],
+    *,
+    model_key: ModelKey,
+    new_key_file: Path | None,
+    signing_key: Signer,
+    progress: Progress | None = None,
+) -> int:
+    """Write the sealed file and, when there is a new key, its file: both or none.
+
+    Args:
+        output: the sealed file.
+        header: its header.
+        pages: the plaintext of as many pages as the header says.
+        model_key: what they are encrypted with.
+        new_key_file: where to store that key; None when it is stored.
+        signing_key: signs the header.
+        progress: called after each page.
+
+    Returns:
+        The bytes of the sealed file.
+
+    Raises:
+        FileWriteError: the disk is full or not writable, or the key file exists.
+    """
+    with atomic_file(output) as stream:
+        write_sealed(
+            stream,
+            header,
+            pages,
+            model_key=model_key,
+            signing_key=signing_key,
+            progress=progress,
+        )
+        file_bytes = stream.tell()
+        if new_key_file is not None:
+            # Once nothing but the renaming is left to do, and before it: a
+            # sealed file without its key is lost, a key without a file is not.
+            stream.flush()
+            os.fsync(stream.fileno())
+            model_key.save(new_key_file)
+    return file_bytes
+
+
 def write_sealed(
     stream: BinaryIO,
     header: SealedHeader,
-    plan: Plan,
+    pages: Iterable[bytes],
     *,
     model_key: ModelKey,
     signing_key: Signer,
@@ -194,7 +233,6 @@ def write_sealed(
 
     Raises:
         FormatError: the header is over its limit.
-        PlanError: the plan gave another number of pages than it promised.
     """
     signed = signing_key.sign_message(header.encode())
     if len(signed) > MAX_HEADER_BYTES:
@@ -209,14 +247,18 @@ def write_sealed(
         content_key=model_key.content_key, salt=header.salt, header=signed
     )
     cipher = PageCipher(header.suite, page_key)
-    for index, page in enumerate(_pages(header, plan)):
+    for index, page in enumerate(pages):
         stream.write(cipher.encrypt(index, page))
         if progress is not None:
             progress(index + 1, header.page_count)
 
 
-def _pages(header: SealedHeader, plan: Plan) -> Iterator[bytes]:
-    """Give program, resident and streamed pages, each as many as promised."""
+def planned_pages(header: SealedHeader, plan: Plan) -> Iterator[bytes]:
+    """Give program, resident and streamed pages, each as many as promised.
+
+    Raises:
+        PlanError: the plan gives another number of pages than it promised.
+    """
     return chain(
         _exactly("program", header.program_pages, [plan.program()], header.page_bytes),
         _exactly("resident", header.resident_pages, plan.resident(), header.page_bytes),

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import onnx
@@ -209,7 +210,9 @@ def test_enrolling_the_host_device(folder, undercroft):
         ("inspect",),
         ("license",),
         ("license", "issue"),
+        ("license", "revoke"),
         ("license", "show"),
+        ("reseal",),
         ("enroll",),
     ],
 )
@@ -286,6 +289,40 @@ def test_mistakes_in_updates_are_said(folder, undercroft, arguments, says):
     assert done.returncode == 2
     assert says in done.stderr
     assert not (folder / "u").exists()
+
+
+def test_one_command_seals_again_and_one_revokes(folder, undercroft):
+    assert seal(undercroft, "--model-version", "6").returncode == 0
+    reseal = ("reseal", "m.sealed", "-o", "n.sealed", "--key", "provider.pem")
+    done = undercroft(*reseal, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    stored = json.loads((folder / "m.sealed.key").read_text())
+    fresh = json.loads((folder / "n.sealed.key").read_text())
+    assert told["model_id"] == stored["model_id"] == fresh["model_id"]
+    assert told["model_version"] == 7
+    assert fresh["content_key"] != stored["content_key"]
+
+    before = names(folder)
+    done = undercroft(*reseal)
+    assert done.returncode == 1
+    assert "n.sealed.key exists already" in done.stderr
+    assert names(folder) == before
+
+    device = Device(test_key("device")).public
+    DeviceCertificate(device, "a board").save(folder / "lost.cert")
+    revoke = ("license", "revoke", "--model-key", "n.sealed.key", "--version", "3")
+    revoke += ("--key", "provider.pem", "-o", "3.update", "--device", "lost.cert")
+    done = undercroft(*revoke, "--floor", "7", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["version"] == 3
+    (revoked,) = told["revocations"]
+    assert revoked["model_id"] == stored["model_id"]
+    assert revoked["device_id"] == device.device_id.hex()
+    # Whoever issues a license now gets one that holds.
+    assert datetime.fromisoformat(revoked["issued_before"]) <= datetime.now(UTC)
+    assert told["floors"] == [{"model_id": stored["model_id"], "model_version": 7}]
 
 
 def test_a_manufacturer_vouches_for_a_device(folder, undercroft):

@@ -15,7 +15,7 @@ from helpers.suites import SUITES
 from undercroft._format.header import SealedHeader
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
 from undercroft.license import issue
-from undercroft.seal import write_sealed
+from undercroft.seal import planned_pages, write_sealed
 from undercroft.tensor import TensorInfo
 
 KEYS = Path(__file__).resolve().parents[1] / "keys"
@@ -108,6 +108,7 @@ def ship(plan: FakePlan | None = None, **header_fields: object) -> Shipment:
     }
     header = SealedHeader(**fields)  # type: ignore[arg-type]
     stream = io.BytesIO()
-    write_sealed(stream, header, plan, model_key=model_key, signing_key=provider)
+    pages = planned_pages(header, plan)
+    write_sealed(stream, header, pages, model_key=model_key, signing_key=provider)
     permit = issue(model_key=model_key, device=device.public, signing_key=provider)
     return Shipment(provider, device, model_key, header, stream.getvalue(), permit)

@@ -36,7 +36,7 @@ def test_dir_shows_what_is_not_imported_yet() -> None:
     assert {"InferenceSession", "plan", "keys"} <= set(dir(undercroft))
 
 
-@pytest.mark.parametrize("name", ["enroll", "plan", "seal", "verify"])
+@pytest.mark.parametrize("name", ["enroll", "plan", "reseal", "seal", "verify"])
 @pytest.mark.parametrize("order", ["module first", "name first"])
 def test_functions_stay_functions_when_their_module_is_imported(
     name: str, order: str

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from undercroft.attestation import Policy
     from undercroft.keys import Signer
     from undercroft.license import LicenseTerms
+    from undercroft.seal import SealResult
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -255,6 +257,46 @@ def policy_of(options: dict[str, Any]) -> tuple[Policy, list[x509.Certificate]]:
     for line in policy.given_up():
         click.echo(f"warning: {line}", err=True)
     return policy, [load_certificate(path) for path in options.pop("manufacturers")]
+
+
+@contextlib.contextmanager
+def sealing_progress(
+    first: str, *, hidden: bool
+) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar; give what is called with the pages that are done, and all.
+
+    Args:
+        first: what is being done until the first page is done.
+        hidden: show nothing.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=hidden) as bar:
+        task = bar.add_task(first, total=None)
+        yield lambda done, total: bar.update(
+            task, description="sealing", completed=done, total=total
+        )
+
+
+def summary_of_sealing(result: SealResult) -> dict[str, object]:
+    """Return what was sealed, ready for JSON."""
+    from undercroft._format.suites import suite_title
+
+    header = result.header
+    return {
+        "path": str(result.path),
+        "key_file": str(result.key_file),
+        "file_bytes": result.file_bytes,
+        "model_id": header.model_id.hex(),
+        "model_version": header.model_version,
+        "suite": suite_title(header.suite),
+        "budget_bytes": header.budget_bytes,
+        "page_bytes": header.page_bytes,
+        "program_pages": header.program_pages,
+        "resident_pages": header.resident_pages,
+        "streamed_pages": header.streamed_pages,
+    }
 
 
 def input_shape_option(function: Function) -> Function:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Issue and show licenses: the content key of one model, for one device.
+    """Issue, revoke and show licenses: the content key of one model, for one device.
 
     \b
     Example:
@@ -171,6 +172,88 @@ def _issue_all(
         )
     if report.problems:
         sys.exit(1)
+
+
+@command.command()
+@click.option(
+    "--model-key",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The key file of the model (undercroft seal, undercroft reseal).",
+)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Only on this device (its certificate); on all without. May be repeated.",
+)
+@click.option(
+    "--floor",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="VERSION",
+    help="Versions of the model below this one no longer open either.",
+)
+@click.option(
+    "--version",
+    required=True,
+    type=click.IntRange(1),
+    help="Which update this is: one more than your last one.",
+)
+@key_option
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@json_option
+def revoke(
+    model_key: Path,
+    devices: tuple[Path, ...],
+    floor: int | None,
+    version: int,
+    key: str,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Write the update that ends all licenses of a model issued until now.
+
+    It works on devices that take it (undercroft update apply). Licenses that are
+    issued afterwards hold. More than one thing in one update: undercroft update new.
+
+    \b
+    Example: a lost device; a content key that leaked, after undercroft reseal
+      undercroft license revoke --model-key model.sealed.key --device lost.cert \\
+          --key provider.pem --version 4 -o 4.update
+      undercroft license revoke --model-key model-2.sealed.key --floor 2 \\
+          --key provider.pem --version 5 -o 5.update
+    """  # noqa: D301 click wants the character itself
+    from undercroft._cli.update import write_update
+    from undercroft.enroll import DeviceCertificate
+    from undercroft.keys import ModelKey
+    from undercroft.update import VersionFloor
+
+    model_id = ModelKey.load(model_key).model_id
+    lost: list[bytes | None] = [
+        DeviceCertificate.load(path).device_id for path in devices
+    ]
+    facts = write_update(
+        output,
+        key,
+        version=version,
+        revoked=[(model_id, device) for device in lost or [None]],
+        floors=[] if floor is None else [VersionFloor(model_id, floor)],
+    )
+    if as_json:
+        print_json({"path": str(output), **facts})
+        return
+    where = f"on {len(lost)} devices" if lost else "on all devices"
+    click.echo(
+        f"{output}: update {version}\n"
+        f"ends all licenses of model {model_id.hex()} issued until "
+        f"{facts['issued_at']}, {where}"
+    )
+    if floor is not None:
+        click.echo(f"versions below {floor} no longer open")
+    click.echo(
+        f"Hand it to devices: undercroft update apply DEVICE {quote(f'{output}')}"
+    )
 
 
 @command.command()

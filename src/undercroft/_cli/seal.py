@@ -14,14 +14,15 @@ from undercroft._cli._common import (
     input_shape_option,
     json_option,
     key_option,
+    sealing_progress,
     signer_of,
     suite_option,
+    summary_of_sealing,
     weights_option,
 )
 
 if TYPE_CHECKING:
     from undercroft.plan import WeightsFormat
-    from undercroft.seal import SealResult
 
 
 @click.command()
@@ -74,14 +75,10 @@ def command(
     Example:
       undercroft seal model.onnx -o model.sealed --key provider.pem --budget 12MiB
     """  # noqa: D301 click wants the character itself
-    from rich.console import Console
-    from rich.progress import Progress
-
     from undercroft.seal import seal
 
     signing_key = signer_of(key)
-    with Progress(console=Console(stderr=True), disable=as_json) as bar:
-        task = bar.add_task("planning", total=None)
+    with sealing_progress("planning", hidden=as_json) as progress:
         result = seal(
             model,
             output,
@@ -92,12 +89,10 @@ def command(
             suite=suite,
             model_version=model_version,
             key_file=key_file,
-            progress=lambda done, total: bar.update(
-                task, description="sealing", completed=done, total=total
-            ),
+            progress=progress,
         )
     if as_json:
-        print_json(_summary(result))
+        print_json(summary_of_sealing(result))
         return
     header = result.header
     click.echo(
@@ -107,22 +102,3 @@ def command(
     )
     click.echo(f"model id {header.model_id.hex()}, version {header.model_version}")
     click.echo(f"{result.key_file}: the content key. Keep it, and keep it secret.")
-
-
-def _summary(result: SealResult) -> dict[str, object]:
-    from undercroft._format.suites import suite_title
-
-    header = result.header
-    return {
-        "path": str(result.path),
-        "key_file": str(result.key_file),
-        "file_bytes": result.file_bytes,
-        "model_id": header.model_id.hex(),
-        "model_version": header.model_version,
-        "suite": suite_title(header.suite),
-        "budget_bytes": header.budget_bytes,
-        "page_bytes": header.page_bytes,
-        "program_pages": header.program_pages,
-        "resident_pages": header.resident_pages,
-        "streamed_pages": header.streamed_pages,
-    }

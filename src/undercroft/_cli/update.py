@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +14,7 @@ from undercroft._cli import print_json
 from undercroft._cli._common import json_option, key_option, signer_of
 
 if TYPE_CHECKING:
-    from undercroft.update import Revocation, VersionFloor
+    from undercroft.update import Successor, VersionFloor
 
 
 @click.group()
@@ -78,29 +80,23 @@ def new(
       undercroft update new --key provider.pem -o 4.update --version 4 \\
           --revoke model.sealed.key@lost.cert --floor model.sealed.key@3
     """  # noqa: D301 click wants the character itself
-    import time
-
-    from undercroft._format.files import write_file
     from undercroft.keys import ProviderPublicKey
-    from undercroft.update import Successor, Update, issue_update
+    from undercroft.update import Successor
 
     if version is None and (revoked or floors or successor):
         raise click.UsageError("give --version: the number of this update")
     if retire and successor is None:
         raise click.UsageError("--retire needs --successor: the key that follows")
-    now = int(time.time())
-    data = issue_update(
-        signing_key=signer_of(key),
+    facts = write_update(
+        output,
+        key,
         version=version,
-        revocations=[_revocation(text, now + 1) for text in revoked],
+        revoked=[_revoked(text) for text in revoked],
         floors=[_floor(text) for text in floors],
         successor=Successor(ProviderPublicKey.load(successor), retire=retire)
         if successor
         else None,
-        issued_at=now,
     )
-    write_file(output, data)
-    facts = Update.parse(data).inspect()
     if as_json:
         print_json({"path": str(output), **facts})
         return
@@ -165,15 +161,53 @@ def show(update_file: Path, provider: Path | None, as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):<17}{value}")
 
 
-def _revocation(text: str, issued_before: int) -> Revocation:
+def write_update(
+    output: Path,
+    key: str,
+    *,
+    version: int | None,
+    revoked: Sequence[tuple[bytes, bytes | None]] = (),
+    floors: Sequence[VersionFloor] = (),
+    successor: Successor | None = None,
+) -> dict[str, Any]:
+    """Write an update, and return what it says, ready for JSON.
+
+    Args:
+        output: its file.
+        key: the signing key, as `--key` names it.
+        version: which update this is.
+        revoked: models whose licenses issued until now are revoked, on one device
+            or on all. Returns after this second has passed, so that a license
+            issued afterwards holds.
+        floors: versions below which models no longer open.
+        successor: a further key of the provider.
+    """
+    from undercroft._format.files import write_file
+    from undercroft.update import Revocation, Update, issue_update
+
+    now = int(time.time())
+    data = issue_update(
+        signing_key=signer_of(key),
+        version=version,
+        revocations=[Revocation(model, now + 1, device) for model, device in revoked],
+        floors=floors,
+        successor=successor,
+        issued_at=now,
+    )
+    write_file(output, data)
+    if revoked:
+        time.sleep(max(0.0, now + 1 - time.time()))
+    return Update.parse(data).inspect()
+
+
+def _revoked(text: str) -> tuple[bytes, bytes | None]:
+    """Return the model and the device that MODEL.KEY[@DEVICE.CERT] names."""
     from undercroft.enroll import DeviceCertificate
     from undercroft.keys import ModelKey
-    from undercroft.update import Revocation
 
     model, at, device = text.partition("@")
-    return Revocation(
+    return (
         ModelKey.load(model).model_id,
-        issued_before,
         DeviceCertificate.load(device).device_id if at else None,
     )
 
