@@ -83,7 +83,13 @@ class GraphNet:
         )
 
     def conv(
-        self, x: int, channels: int, kernel: int = 3, stride: int = 1, dilation: int = 1
+        self,
+        x: int,
+        channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        clamp: tuple[float, float] = (0.0, 6.0),
     ) -> int:
         pad = dilation * (kernel // 2)
         dims, attributes = self._window(x, kernel, stride, pad, dilation)
@@ -94,7 +100,7 @@ class GraphNet:
             (*dims, channels),
             attributes,
             ConvWeights(kernels, self._weights(channels, 1)[:, 0]),
-            (0.0, 6.0),
+            clamp,
         )
 
     def depthwise(self, x: int, kernel: int = 3, stride: int = 1) -> int:
@@ -168,6 +174,17 @@ class GraphNet:
         return self.emit(
             Op.TRANSPOSE, (x,), (n, w, h, c), Attributes(permutation=(0, 2, 1, 3))
         )
+
+    def phases(self, *parts: int) -> int:
+        """Rows of the parts one after the other, as ConvTranspose puts them."""
+        n, h, w, c = self.dims(parts[0])
+        self.tensors.append(Tensor(f"t{len(self.tensors)}", (n, h, len(parts) * w, c)))
+        whole = len(self.tensors) - 1
+        for index, part in enumerate(parts):
+            place = Tensor(f"{index}", (n, h, w, c), 0, whole, (0, 0, index * w, 0))
+            self.tensors.append(place)
+            self.add_operator(Op.CLAMP, (part,), len(self.tensors) - 1)
+        return self.emit(Op.CLAMP, (whole,), (n, len(parts) * h, w, c))
 
     def view(self, x: int, first: int, last: int) -> int:
         """Channels first to last of a tensor, without moving anything."""

@@ -60,6 +60,7 @@ def _op(graph: Graph, operator: Operator) -> Op:
         pads=attributes.pads,
         groups=attributes.groups,
         permutation=attributes.permutation,
+        function=attributes.function,
         panel_bytes=operator.weights.panel_bytes if operator.weights else 0,
     )
 

@@ -25,6 +25,7 @@ from undercroft._format.program import Program
 from undercroft._import.graph import Graph
 from undercroft._planner import assemble, cost
 from undercroft._planner.assemble import Assembled
+from undercroft._planner.averages import with_early_averages
 from undercroft._planner.lives import lifetimes
 from undercroft._planner.network import Network, dissolved, network
 from undercroft._planner.order import Ordered, ordered
@@ -112,14 +113,19 @@ def planned(
     return Planned(graph, result, found, suite)
 
 
-def prepared(graph: Graph, most_panel_bytes: int | None = None) -> Ordered:
+def prepared(
+    graph: Graph, most_panel_bytes: int | None = None, *, early_averages: bool = False
+) -> Ordered:
     """Return the network of a graph in its order of execution.
 
     Args:
         graph: What was imported.
         most_panel_bytes: Operators with larger panels of weights are divided.
+        early_averages: Whether averages are taken before pointwise convolutions.
     """
     net = network(graph)
+    if early_averages:
+        net = with_early_averages(net)
     if most_panel_bytes is not None:
         net = with_small_panels(net, most_panel_bytes)
     return ordered(dissolved(ordered(net, solve=False).net))
@@ -144,8 +150,10 @@ def _limited(
     graph: Graph, budget: int, page_bytes: int | None, suite: int
 ) -> tuple[Ordered, Assembled]:
     """Return the cheapest schedule that fits, with spills if nothing else does."""
-    for panel in (budget // _PANELS, 0):
-        result = prepared(graph, max(_LEAST_PANEL_BYTES, panel))
+    for panel, early_averages in ((budget // _PANELS, False), (0, False), (0, True)):
+        result = prepared(
+            graph, max(_LEAST_PANEL_BYTES, panel), early_averages=early_averages
+        )
         made = _cheapest(result.net, budget, page_bytes, suite)
         if made is not None:
             return result, made

@@ -20,7 +20,7 @@ from undercroft._format.program import Dims
 from undercroft._import.graph import NO_CLAMP, Graph, Operator, Tensor
 from undercroft._spec import Op
 
-__all__ = ["Box", "Network", "Node", "dissolved", "network"]
+__all__ = ["Box", "Network", "Node", "compact", "dissolved", "network"]
 
 _ORIGIN: Final[Dims] = (0, 0, 0, 0)
 
@@ -222,7 +222,7 @@ def dissolved(net: Network) -> Network:
             other = _without_copy(net, index)
             if other is not None and _no_worse(net, other, index):
                 net = other
-    return _compact(net)
+    return compact(net)
 
 
 def _without_copy(net: Network, index: int) -> Network | None:
@@ -300,7 +300,7 @@ def _profile(net: Network) -> list[int]:
     return profile
 
 
-def _compact(net: Network) -> Network:
+def compact(net: Network) -> Network:
     """Drop roots that nothing uses."""
     used = {box.root for node in net.nodes for box in (*node.reads, node.writes)}
     used.update(net.inputs, net.outputs)

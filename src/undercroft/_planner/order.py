@@ -23,6 +23,8 @@ __all__ = ["Ordered", "ordered"]
 _MOST_NODES: Final = 160
 _DETERMINISTIC_SECONDS: Final = 1.5
 _UNIT: Final = 1024
+# A peak of whole operators may grow by this part for what bands can then save.
+_LATE_SHARE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def ordered(net: Network, *, solve: bool = True) -> Ordered:
             best, best_peak = other, peak
     late = _late(best)
     peak = max(live_bytes(late))
-    if peak <= best_peak:
+    if peak <= best_peak + best_peak // _LATE_SHARE:
         best, best_peak = late, peak
     return Ordered(best, best_peak, min(bound, best_peak))
 

@@ -14,7 +14,7 @@ from undercroft._import.tables import GatherTables, ResizeTables
 from undercroft._planner.network import Network, Node
 from undercroft._spec import NormalizeFunction, Op
 
-__all__ = ["Window", "bandable", "input_rows", "window"]
+__all__ = ["Window", "bandable", "input_rows", "some_columns", "window"]
 
 CONVOLUTIONS: Final = frozenset(
     {Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.CONV_2D_S8, Op.DEPTHWISE_CONV_2D_S8}
@@ -147,12 +147,14 @@ def window(node: Node, operand: int) -> Window | None:
 
 
 def bandable(net: Network, node: Node) -> bool:
-    """Whether an operator can compute some rows of its result at a time."""
+    """Whether an operator can compute some rows of its result at a time.
+
+    A result that is some columns of a tensor only counts where that tensor will
+    exist whole (`some_columns`).
+    """
     writes = node.writes
-    rows, columns = net.roots[writes.root].dims[1:3]
-    if net.roots[writes.root].dims[0] != 1 or rows < 2:
-        return False
-    if writes.dims[1:3] != (rows, columns):
+    batch, rows, *_ = net.roots[writes.root].dims
+    if batch != 1 or rows < 2 or writes.dims[1] != rows:
         return False
     code, attributes = node.operator.code, node.operator.attributes
     if code in CONVOLUTIONS | POOLS:
@@ -168,6 +170,15 @@ def bandable(net: Network, node: Node) -> bool:
     if code is Op.NORMALIZE:
         return attributes.function == NormalizeFunction.ROWS
     return code in ROW_BY_ROW or (code in OPS and OPS[code].elementwise)
+
+
+def some_columns(net: Network, node: Node) -> bool:
+    """Whether a node writes some columns of a tensor, and others the rest.
+
+    Rows of such a tensor cannot be kept from band to band, which takes columns
+    of all rows: it must not be an intermediate tensor of a run in bands.
+    """
+    return node.writes.dims[2] != net.roots[node.writes.root].dims[2]
 
 
 def input_rows(node: Node, operand: int, first: int, last: int) -> tuple[int, int]:

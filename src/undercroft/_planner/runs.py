@@ -20,7 +20,7 @@ from undercroft._planner import cost
 from undercroft._planner.groups import can_hold, row_bytes
 from undercroft._planner.lives import Lifetime, overwritten
 from undercroft._planner.network import Network, readers_of, writers_of
-from undercroft._planner.rows import Window, bandable, window
+from undercroft._planner.rows import Window, bandable, some_columns, window
 from undercroft._spec import Op
 
 __all__ = ["Run", "Runs", "runs"]
@@ -81,6 +81,10 @@ class _Facts:
         self.readers = readers_of(net)
         self.writers = writers_of(net)
         self.bandable = [bandable(net, node) for node in net.nodes]
+        for position, node in enumerate(net.nodes):
+            if some_columns(net, node):
+                readers = self.readers.get(node.writes.root, ())
+                self.bandable[position] &= not any(self.bandable[r] for r in readers)
         self.constant = [node.operator.code is Op.CONSTANT for node in net.nodes]
         self.by_last: dict[int, list[int]] = {}
         for root, life in enumerate(lives):

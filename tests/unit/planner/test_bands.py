@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from helpers.graphs import GraphNet
 from helpers.reference import Machine
+from undercroft._import.graph import NO_CLAMP
+from undercroft._planner.averages import with_early_averages
+from undercroft._planner.network import network
 from undercroft.errors import BudgetExceededError
 from undercroft.plan import Plan
 
@@ -90,6 +93,62 @@ def test_enlarging_by_tables_runs_in_bands() -> None:
     y = net.enlarge(net.conv(x, 24, 3, 2))
     plans = check(net, net.conv(net.conv(net.add(x, y), 24), 4, 1))
     assert "fused" in {op.rows for op in plans[0].ops if op.kind == "gather"}
+
+
+def squeezed(net: GraphNet, x: int, channels: int, clamp: tuple[float, float]) -> int:
+    """A pointwise convolution, multiplied by what comes of its average."""
+    image = net.conv(x, channels, 1, clamp=clamp)
+    return net.mul(image, net.emit(_conv_code(), *_scale(net, image)))
+
+
+def test_an_average_is_taken_before_a_pointwise_convolution() -> None:
+    net = GraphNet(3, 40, 16)
+    x = squeezed(net, net.conv(0, 12), 48, NO_CLAMP)
+    image_bytes = 4 * 48 * 40 * 16
+    plan = check(net, net.conv(x, 4, 1))[0]
+    assert plan.arena_bytes < image_bytes
+    assert "fused" in {op.rows for op in plan.ops if op.kind == "mul"}
+
+
+@pytest.mark.parametrize(
+    ("channels", "clamp"), [(8, NO_CLAMP), (48, (0.0, 6.0))], ids=["fewer", "bounded"]
+)
+def test_an_average_stays_where_it_is(
+    channels: int, clamp: tuple[float, float]
+) -> None:
+    net = GraphNet(3, 40, 16)
+    x = squeezed(net, net.conv(0, 12), channels, clamp)
+    made = network(net.graph(net.conv(x, 4, 1)))
+    assert with_early_averages(made) is made
+
+
+def test_a_convolution_of_which_only_the_average_is_read_sees_one_pixel() -> None:
+    net = GraphNet(3, 40, 16)
+    x = net.dense(net.global_pool(net.conv(0, 48, 1, clamp=NO_CLAMP)), 4)
+    made = with_early_averages(network(net.graph(x)))
+    assert [node.writes.dims for node in made.nodes] == [
+        (1, 1, 1, 3),
+        (1, 1, 1, 48),
+        (1, 1, 1, 4),
+    ]
+    check(net, x)
+
+
+def test_columns_of_a_whole_tensor_are_written_in_bands() -> None:
+    net = GraphNet(3, 32, 32)
+    x = net.phases(net.conv(0, 16, 1), net.conv(0, 16, 1))
+    plan = check(net, net.conv(x, 1, 1))[0]
+    assert "fused" in {op.rows for op in plan.ops if op.kind == "clamp"}
+
+
+def test_columns_are_not_an_intermediate_tensor() -> None:
+    net = GraphNet(3, 32, 32)
+    x = net.conv(0, 16, 1)
+    result = net.phases(x, net.conv(x, 16, 3))
+    # Here the columns are taken apart again, by what could run in bands.
+    halves = [net.conv(part, 4, 1) for part in (result - 2, result - 1)]
+    plan = check(net, net.add(*halves), result)[0]
+    assert "fused" not in {op.rows for op in plan.ops if op.kind == "clamp"}
 
 
 def test_several_results() -> None:
