@@ -36,9 +36,9 @@ srcs_ext-y += $(call below,$(UC_CONTROL_SOURCES)) $(compute-srcs) \
 	engine/port/port_optee.c engine/port/aead.c \
 	engine/port/chacha20_poly1305_armv8.c
 ifneq ($(UC_ARMV8_CRYPTO),0)
-aegis-src := engine/port/aegis_armv8.c
-srcs_ext-y += engine/port/aes_gcm_armv8.c $(aegis-src)
-cflags-$(aegis-src)-y += $(fast)
+crypto-srcs := engine/port/aes_gcm_armv8.c engine/port/aegis_armv8.c
+srcs_ext-y += $(crypto-srcs)
+$(foreach f,$(crypto-srcs),$(eval cflags-$f-y += $(fast)))
 else
 cppflags-y += -DUC_NO_ARMV8_CRYPTO
 endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the engine asks of the place it runs in. Implemented in port/: host (OpenSSL's libcrypto) and OP-TEE (OpenSSL's
- * AES-GCM assembly for pages, the TEE Internal Core API for everything small).
+ * What the engine asks of the place it runs in. Implemented in port/: host (OpenSSL's libcrypto) and OP-TEE
+ * (ciphers for Armv8 for pages, the TEE Internal Core API for nearly everything small).
  * No function keeps a pointer after it returns.
  */
 #ifndef UC_PORT_H

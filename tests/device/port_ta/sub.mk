@@ -15,3 +15,4 @@ srcs_ext-y += engine/port/port_optee.c engine/port/aes_gcm_armv8.c \
 cflags-engine/port/memory_armv8.c-y += -O3 -mno-strict-align -ffreestanding \
 	-fno-tree-loop-distribute-patterns
 cflags-engine/port/aegis_armv8.c-y += -O3 -mno-strict-align
+cflags-engine/port/aes_gcm_armv8.c-y += -O3 -mno-strict-align
