@@ -6,7 +6,8 @@
  * has never seen anything when a request begins. Before its header and license
  * it may take updates, and begin inferences under them.
  *
- * request: u8 trusted (0: no provider, 1: all, 2: the key above), u32 updates, u32 inferences, u32 header_len,
+ * request: u8 trusted (0: no provider, 1: all, 2: the key above; 0x80 more: and
+ *          the device cannot read its storage), u32 updates, u32 inferences, u32 header_len,
  *          u32 license_len; for each update u32 update_len and the update;
  *          header and license. Without a header the last update is answered.
  * answer:  u32 detail, u32 status, 32 page_key, 16 model_id, u32 x 7: model_version, suite,
@@ -24,6 +25,7 @@
 static uint8_t fake_private_key[32];
 static uint8_t trusted_key[32];
 static uint8_t fake_trust;
+static bool fake_damage;
 static uint8_t fake_state[UC_STATE_BYTES];
 
 bool uc_port_device_public_key(uint8_t public_key[32])
@@ -66,7 +68,7 @@ bool uc_port_provider_trusted(const uint8_t key_id[32],
 bool uc_port_state_load(uint8_t *data, size_t len)
 {
 	memcpy(data, fake_state, len);
-	return true;
+	return !fake_damage;
 }
 
 bool uc_port_state_store(const uint8_t *data, size_t offset, size_t len)
@@ -196,7 +198,8 @@ int main(void)
 
 		if (!take(&request, sizeof(request)))
 			return 2;
-		fake_trust = trusted;
+		fake_trust = trusted & 0x7F;
+		fake_damage = (trusted & 0x80) != 0;
 		open_one(&request);
 	}
 	return fflush(stdout) == 0 ? 0 : 2;

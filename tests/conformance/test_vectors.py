@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import tomllib
 from datetime import datetime
-from pathlib import Path
 from types import ModuleType
 
 import cbor2
@@ -18,6 +18,7 @@ from helpers.aead import OPEN, PLACES, message, run
 from helpers.model_open import Request, open_models
 from helpers.provider import test_key
 from helpers.suites import SUITES
+from helpers.vectors import VECTORS, Fields, load, of_kind
 from undercroft._format.cose import SignedMessage, unwrap_key
 from undercroft._format.header import SealedHeader
 from undercroft._format.pages import PageCipher, derive_page_key
@@ -35,7 +36,6 @@ from undercroft.license import License
 from undercroft.sealed import SealedModel
 from undercroft.update import Update
 
-VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 FEWEST = {
     "open": 170,
     "update": 50,
@@ -45,18 +45,6 @@ FEWEST = {
     "page": 16,
 }
 DEVICE_POLICY = Policy(endorsed=False)
-
-Fields = dict[str, str]
-
-
-def load(path: Path) -> Fields:
-    pairs = (line.partition(": ") for line in path.read_text().splitlines())
-    return {name: value for name, _, value in pairs}
-
-
-def of_kind(kind: str) -> dict[str, Fields]:
-    vectors = {path.stem: load(path) for path in sorted((VECTORS / "data").iterdir())}
-    return {name: v for name, v in vectors.items() if v["kind"] == kind}
 
 
 def each(kind: str, expect: str | None = None) -> pytest.MarkDecorator:
@@ -81,6 +69,48 @@ def test_there_are_enough_vectors(kind):
     assert len(of_kind(kind)) >= FEWEST[kind]
 
 
+def numbered_checks() -> dict[str, dict[str, str]]:
+    """Of each table of checks of the specifications: numbers, and what a reader
+    answers that stops there, as far as the table says."""
+    found: dict[str, dict[str, str]] = {}
+    for name in ("license.md", "sealed-model.md"):
+        section, rows = "", None
+        for line in (VECTORS.parent / "spec" / name).read_text().splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if line.startswith("#"):
+                section = line.lstrip("# ")
+            elif cells[:2] == ["", "check"]:
+                rows = found.setdefault(f"{name} {section}", {})
+            elif not line.startswith("|"):
+                rows = None
+            elif rows is not None and cells[0].isdigit():
+                rows[cells[0]] = cells[2].split(",")[0] if len(cells) == 3 else ""
+    return found
+
+
+def test_every_numbered_check_has_vectors_that_fail_there():
+    listed = tomllib.loads((VECTORS / "checks.toml").read_text())
+    checks = numbered_checks()
+    assert {name: [*rows] for name, rows in listed.items()} == {
+        name: [*rows] for name, rows in checks.items()
+    }
+    for section, rows in listed.items():
+        for number, names in rows.items():
+            assert names, (section, number)
+            answers = {load(VECTORS / f"data/{name}.txt")["expect"] for name in names}
+            assert answers <= may_answer(section, int(number)), (section, number)
+
+
+def may_answer(section: str, number: int) -> set[str]:
+    if section == "license.md Evidence":
+        if number == 1:
+            return {"FORMAT"}
+        return {"VERIFICATION" if number <= 5 else f"POLICY {number}"}
+    answers = {numbered_checks()[section][str(number)]}
+    # The one check that has two answers.
+    return answers | ({"STORAGE"} if answers == {"WRONG_DEVICE"} else set())
+
+
 def test_the_vectors_are_what_their_generators_write():
     assert generate().differences() == []
 
@@ -94,6 +124,7 @@ def request_of(fields: Fields, **parts: bytes) -> Request:
         updates=tuple(map(bytes.fromhex, fields.get("updates", "").split()))
         + ((bytes.fromhex(fields["update"]),) if "update" in fields else ()),
         inferences=int(fields.get("inferences", "0")),
+        is_damaged="storage" in fields,
         **parts,
     )
 

@@ -78,7 +78,8 @@ class Request:
 
     Without a header the last update is answered. With `inferences`, so many are
     begun after the model was opened, and the first refusal is answered. `trusted`
-    says whether the build trusts every provider, none, or this key alone.
+    says whether the build trusts every provider, none, or this key alone; a device
+    that `is_damaged` cannot read its storage.
     """
 
     header: bytes
@@ -86,6 +87,7 @@ class Request:
     trusted: bool | bytes = True
     updates: tuple[bytes, ...] = ()
     inferences: int = 0
+    is_damaged: bool = False
 
 
 def open_models(requests: Iterable[Request], *, device_private: bytes) -> list[Opened]:
@@ -97,6 +99,7 @@ def open_models(requests: Iterable[Request], *, device_private: bytes) -> list[O
     count = 0
     for request in requests:
         trusted = 2 if isinstance(request.trusted, bytes) else int(request.trusted)
+        trusted |= 0x80 if request.is_damaged else 0
         lengths = (len(request.header), len(request.license))
         counts = (len(request.updates), request.inferences)
         parts += [

@@ -295,6 +295,19 @@ def license_for_another_model_and_device() -> Fields:
 
 
 @vector
+def license_on_a_device_without_storage() -> Fields:
+    """The device cannot read what it keeps."""
+    return {**opening("STORAGE"), "storage": "unreadable"}
+
+
+@vector
+def license_wrong_model_before_storage() -> Fields:
+    """For another model, and the device cannot read what it keeps."""
+    permit = license_of({-70001: bytes(16)})
+    return {**opening("WRONG_MODEL", permit=permit), "storage": "unreadable"}
+
+
+@vector
 def license_encrypted_to_another_device() -> Fields:
     """It names this device but the content key is for another."""
     key = cbor2.dumps(hpke(CONTENT, device="other_device"))

@@ -158,6 +158,27 @@ def update_of_an_untrusted_provider() -> Fields:
 
 
 @vector
+def update_on_a_device_without_storage() -> Fields:
+    """The device cannot read what it keeps."""
+    return {**updating("STORAGE", update_of()), "storage": "unreadable"}
+
+
+@vector
+def update_not_authentic_before_storage() -> Fields:
+    """A wrong signature, and the device cannot read what it keeps."""
+    update = update_of()[:-1] + b"\0"
+    return {**updating("NOT_AUTHENTIC", update), "storage": "unreadable"}
+
+
+@vector
+def update_outdated_before_full() -> Fields:
+    """Outdated and too much for the table: the version is checked first."""
+    floors = [[bytes([i]) * 16, 2] for i in range(64)]
+    update = update_of({-70010: 1, -70012: floors})
+    return updating("OUTDATED_UPDATE", update, updates=[update_of({-70010: 2})])
+
+
+@vector
 def update_signature_changed() -> Fields:
     """One bit of the signature is another."""
     good = update_of()
