@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from undercroft._format import cbor, cose
-from undercroft._format.files import read_small_file, write_file
+from undercroft._format.files import read_message, write_file
 from undercroft._spec import MAX_EVIDENCE_BYTES, MAX_NONCE_BYTES, MIN_NONCE_BYTES
 from undercroft.keys import DevicePublicKey
 
@@ -136,10 +136,12 @@ class DeviceCertificate:
             FileAccessError: missing or unreadable.
             FormatError: it is not as `spec/undercroft.cddl` says.
         """
-        return cls.parse(
-            read_small_file(
-                Path(path), limit_bytes=_MAX_BYTES, what="device certificate"
-            )
+        return read_message(
+            Path(path),
+            limit_bytes=_MAX_BYTES,
+            what="device certificate",
+            parse=cls.parse,
+            hint="`undercroft enroll` makes device certificates",
         )
 
     def verify(

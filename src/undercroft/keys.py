@@ -63,6 +63,8 @@ _MAX_KEY_FILE_BYTES: Final = 16384
 _MAX_PASSPHRASE_BYTES: Final = 1023
 _MODEL_KEY_TYPE: Final = "undercroft model key"
 _MODEL_KEY_VERSION: Final = 1
+_PRIVATE_HINT: Final = "make a provider key with `undercroft keys new FILE`"
+_PUBLIC_HINT: Final = "`undercroft keys show KEY.pem --public KEY.pub` writes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,12 @@ class ProviderPublicKey:
         return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     @classmethod
-    def from_pem(cls, data: bytes) -> Self:
+    def from_pem(cls, data: bytes, name: str = "the key") -> Self:
         """Read PEM (SubjectPublicKeyInfo).
+
+        Args:
+            data: the PEM.
+            name: where it is from, for messages.
 
         Raises:
             FormatError: not PEM, or another kind of key.
@@ -112,9 +118,9 @@ class ProviderPublicKey:
         try:
             key = load_pem_public_key(data)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise _no_key("a public key in PEM") from error
+            raise _no_key(name, "a public key in PEM", _PUBLIC_HINT) from error
         if not isinstance(key, Ed25519PublicKey):
-            raise _no_key("an Ed25519 public key")
+            raise _no_key(name, "an Ed25519 public key", _PUBLIC_HINT)
         return cls(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     def save(self, path: Path | str) -> None:
@@ -135,7 +141,8 @@ class ProviderPublicKey:
         """
         what = "public key"
         return cls.from_pem(
-            read_small_file(Path(path), limit_bytes=_MAX_KEY_FILE_BYTES, what=what)
+            read_small_file(Path(path), limit_bytes=_MAX_KEY_FILE_BYTES, what=what),
+            str(path),
         )
 
 
@@ -267,9 +274,11 @@ class ProviderKey:
                 raise FileAccessError(
                     f"the passphrase does not open {path}", hint="try again"
                 ) from error
-            raise _no_key("a private key in PEM (PKCS #8)") from error
+            raise _no_key(
+                path, "a private key in PEM (PKCS #8)", _PRIVATE_HINT
+            ) from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise _no_key("an Ed25519 private key")
+            raise _no_key(path, "an Ed25519 private key", _PRIVATE_HINT)
         return cls(key)
 
 
@@ -414,8 +423,5 @@ def describe_key_file(path: Path) -> dict[str, Any] | None:
     return row
 
 
-def _no_key(expected: str) -> FormatError:
-    return FormatError(
-        f"the file is not {expected}",
-        hint="make a provider key with `undercroft keys new FILE`",
-    )
+def _no_key(path: Path | str, expected: str, hint: str) -> FormatError:
+    return FormatError(f"{path} is not {expected}", hint=hint)

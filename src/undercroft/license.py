@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+from undercroft._clock import provider_time
 from undercroft._format import cose
-from undercroft._format.files import read_small_file
+from undercroft._format.files import read_message
 from undercroft._format.license import LICENSE_ID_BYTES, LicenseClaims, LicenseTerms
 from undercroft._spec import MAX_LICENSE_BYTES
 from undercroft.errors import FormatError, VerificationError
@@ -74,8 +74,12 @@ class License:
             FileAccessError: missing or unreadable.
             FormatError: it is not as `spec/license.md` says.
         """
-        return cls.parse(
-            read_small_file(Path(path), limit_bytes=MAX_LICENSE_BYTES, what="license")
+        return read_message(
+            Path(path),
+            limit_bytes=MAX_LICENSE_BYTES,
+            what="license",
+            parse=cls.parse,
+            hint="`undercroft license issue` makes licenses",
         )
 
     @property
@@ -143,13 +147,14 @@ def issue(
     Raises:
         VerificationError: the device's key cannot be encrypted to.
         FormatError: `issued_at` is no 32-bit number.
+        EnvironmentMissingError: this machine's clock is far off.
     """
     claims = LicenseClaims(
         license_id=license_id or secrets.token_bytes(LICENSE_ID_BYTES),
         model_id=model_key.model_id,
         device_id=device.device_id,
         content_key=cose.wrap_key(model_key.content_key, device_key=device.raw),
-        issued_at=int(time.time()) if issued_at is None else issued_at,
+        issued_at=provider_time() if issued_at is None else issued_at,
         terms=terms or LicenseTerms(),
     )
     return signing_key.sign_message(claims.encode())

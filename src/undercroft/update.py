@@ -21,15 +21,15 @@ in `spec/license.md`.
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+from undercroft._clock import provider_time
 from undercroft._format import cbor, cose
-from undercroft._format.files import read_small_file
+from undercroft._format.files import read_message
 from undercroft._spec import (
     KEY_ID_BYTES,
     MAX_UPDATE_BYTES,
@@ -169,8 +169,12 @@ class Update:
             FileAccessError: missing or unreadable.
             FormatError: it is not as `spec/license.md` says.
         """
-        return cls.parse(
-            read_small_file(Path(path), limit_bytes=MAX_UPDATE_BYTES, what="update")
+        return read_message(
+            Path(path),
+            limit_bytes=MAX_UPDATE_BYTES,
+            what="update",
+            parse=cls.parse,
+            hint="`undercroft update new` makes updates",
         )
 
     @property
@@ -254,10 +258,9 @@ def issue_update(
 
     Raises:
         FormatError: more than a time token without a version, or over a limit.
+        EnvironmentMissingError: this machine's clock is far off.
     """
-    claims: dict[int, Any] = {
-        _IAT: int(time.time()) if issued_at is None else issued_at
-    }
+    claims: dict[int, Any] = {_IAT: provider_time() if issued_at is None else issued_at}
     if version is not None:
         claims[_VERSION] = version
     if revocations:

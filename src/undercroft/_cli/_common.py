@@ -259,6 +259,13 @@ def policy_of(options: dict[str, Any]) -> tuple[Policy, list[x509.Certificate]]:
     return policy, [load_certificate(path) for path in options.pop("manufacturers")]
 
 
+def echo_facts(facts: Mapping[str, Any], width: int) -> None:
+    """Print facts for people, a line each, `width` columns for their names."""
+    for name, value in facts.items():
+        if name != "extensions" or value:
+            click.echo(f"{name.replace('_', ' '):<{width}}{value}")
+
+
 @contextlib.contextmanager
 def sealing_progress(
     first: str, *, hidden: bool

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import json_option, policy_of, policy_options
+from undercroft._cli._common import echo_facts, json_option, policy_of, policy_options
 
 
 @click.command()
@@ -63,5 +63,4 @@ def command(
         print_json({"path": str(output), **facts})
         return
     click.echo(f"{output}: device {facts['device_id']}\n{facts['info']}")
-    for name, value in facts["evidence"].items():
-        click.echo(f"{name.replace('_', ' '):<20}{value}")
+    echo_facts(facts["evidence"], 20)

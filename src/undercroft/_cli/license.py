@@ -12,6 +12,7 @@ import click
 
 from undercroft._cli import print_json
 from undercroft._cli._common import (
+    echo_facts,
     json_option,
     key_option,
     signer_of,
@@ -279,5 +280,4 @@ def show(license_file: Path, provider: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    for name, value in (facts | facts.pop("terms")).items():
-        click.echo(f"{name.replace('_', ' '):<17}{value}")
+    echo_facts(facts | facts.pop("terms"), 17)

@@ -73,13 +73,14 @@ def command(
     from undercroft.keys import ModelKey
     from undercroft.reseal import reseal
 
-    old_key = model_key or sealed.with_name(f"{sealed.name}.key")
+    old_key = ModelKey.load(model_key or sealed.with_name(f"{sealed.name}.key"))
+    signing_key = signer_of(key)
     with sealing_progress("sealing again", hidden=as_json) as progress:
         result = reseal(
             sealed,
             output,
-            model_key=ModelKey.load(old_key),
-            signing_key=signer_of(key),
+            model_key=old_key,
+            signing_key=signing_key,
             key_file=key_file,
             model_version=model_version,
             suite=suite,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from undercroft._cli import print_json
-from undercroft._cli._common import json_option, key_option, signer_of
+from undercroft._cli._common import echo_facts, json_option, key_option, signer_of
+from undercroft._clock import provider_time
 
 if TYPE_CHECKING:
     from undercroft.update import Successor, VersionFloor
@@ -157,8 +158,7 @@ def show(update_file: Path, provider: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' '):<17}{value}")
+    echo_facts(facts, 17)
 
 
 def write_update(
@@ -185,7 +185,7 @@ def write_update(
     from undercroft._format.files import write_file
     from undercroft.update import Revocation, Update, issue_update
 
-    now = int(time.time())
+    now = provider_time()
     data = issue_update(
         signing_key=signer_of(key),
         version=version,

@@ -8,12 +8,13 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 from undercroft.errors import FileAccessError, FileWriteError, FormatError
 
+Message = TypeVar("Message")
 PUBLIC_MODE: Final = 0o644
 SECRET_MODE: Final = 0o600
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -92,6 +93,34 @@ def read_small_file(path: Path, *, limit_bytes: int, what: str) -> bytes:
             hint=f"check that this is the {what} and not another file",
         )
     return data
+
+
+def read_message(
+    path: Path,
+    *,
+    limit_bytes: int,
+    what: str,
+    parse: Callable[[bytes], Message],
+    hint: str,
+) -> Message:
+    """Read a small file and take it apart.
+
+    Args:
+        path: the file.
+        limit_bytes: its largest size.
+        what: what it is, for messages: "license".
+        parse: takes it apart.
+        hint: where such a file comes from, for one that is another.
+
+    Raises:
+        FileAccessError: missing or unreadable.
+        FormatError: it is none.
+    """
+    data = read_small_file(path, limit_bytes=limit_bytes, what=what)
+    try:
+        return parse(data)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error.message}", hint=hint) from error
 
 
 def read_secret_file(path: Path, *, limit_bytes: int, what: str) -> bytes:
