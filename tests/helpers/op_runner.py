@@ -413,7 +413,7 @@ def pack_conv(weight: Array, bias: Array | None, groups: int = 1) -> bytes:
 def pack_depthwise(weight: Array, bias: Array | None) -> bytes:
     """Pack ONNX depthwise weights ``(c, 1, kh, kw)``."""
     channels, _, kh, kw = weight.shape
-    slots = next(slots for slots in (3, 4, 9, 25) if kh * kw <= slots)
+    slots = next(slots for slots in (3, 4, 9, 25, 49) if kh * kw <= slots)
     panels = -(-channels // spec.PANEL_CHANNELS)
     full = np.zeros((panels * 8, 1 + slots), np.float32)
     if bias is not None:

@@ -44,6 +44,7 @@ uc_bilinear_fn UC_XNN(ibilinear_ukernel__neonfma_c8);
 			{9, UC_XNN(dwconv_minmax_ukernel_9p8c__neonfma)},      \
 			{25,                                                   \
 			 UC_XNN(dwconv_minmax_ukernel_25p8c__neonfma_acc2)},   \
+			{49, uc_dwconv_table_49},                              \
 	},                                                                     \
 	.maxpool = UC_XNN(maxpool_minmax_ukernel_9p8x__neon_c4),               \
 	.avgpool = UC_XNN(pavgpool_minmax_ukernel_9x__neon_c4),                \

@@ -58,6 +58,7 @@ const struct uc_kernels uc_kernels = {
 			{4, UC_XNN(dwconv_minmax_ukernel_4p8c__sse)},
 			{9, UC_XNN(dwconv_minmax_ukernel_9p8c__sse)},
 			{25, UC_XNN(dwconv_minmax_ukernel_25p8c__sse)},
+			{49, uc_dwconv_table_49},
 		},
 	.maxpool = UC_XNN(maxpool_minmax_ukernel_9p8x__sse_c4),
 	.avgpool = UC_XNN(pavgpool_minmax_ukernel_9x__sse_c4),

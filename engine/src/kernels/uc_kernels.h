@@ -20,8 +20,8 @@
 
 #define UC_MAX_TILE_ROWS 8 /* spec: Scratch counts on it */
 #define UC_ROW_KERNELS 3
-#define UC_DWCONV_KERNELS 4
-#define UC_DWCONV_ROWS_KERNELS 5
+#define UC_DWCONV_KERNELS 5
+#define UC_DWCONV_ROWS_KERNELS 6
 #define UC_DWCONV_ROWS_SIZES 3
 #define UC_MAXPOOL_ROWS_KERNELS 4
 
@@ -159,7 +159,7 @@ struct uc_dwconv_kernel {
 struct uc_dwconv_rows_kernel {
 	uint32_t kernel;
 	uint32_t stride;
-	/* Descending rows; the last has 1. */
+	/* Descending rows, at last 1; none after that. */
 	struct {
 		size_t rows;
 		uc_window_rows_fn *run;
@@ -182,7 +182,7 @@ struct uc_binary_kernel {
 struct uc_kernels {
 	uint32_t id; /* UC_KERNEL_SET_* */
 	const char *name;
-	/* Descending rows; the last has 1. */
+	/* Descending rows, at last 1; none after that. */
 	struct uc_row_kernel rows[UC_ROW_KERNELS];
 	/* Ascending slots. */
 	struct uc_dwconv_kernel dwconv[UC_DWCONV_KERNELS];
@@ -209,6 +209,7 @@ struct uc_kernels {
 
 extern const struct uc_kernels uc_kernels;
 /* Those written here, the same in all sets. */
+uc_dwconv_fn uc_dwconv_table_49;
 extern const struct uc_dwconv_rows_kernel
 	uc_dwconv_rows[UC_DWCONV_ROWS_KERNELS];
 extern const struct uc_maxpool_rows_kernel

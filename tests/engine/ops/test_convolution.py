@@ -204,6 +204,9 @@ DEPTHWISE = [
         (6, 12, 1, 1),
         (6, 12, 2, 1),
         (9, 64, 4, 2),
+        (9, 24, 7, 1),
+        (8, 9, 7, 2),
+        (11, 11, 6, 1),
     )
 ] + [
     Conv((12, 11), 24, 24, pads=SAME, groups=24, act=(0.0, 6.0)),
@@ -220,20 +223,23 @@ DEPTHWISE = [
     Conv((1, 1), 20, 20, pads=SAME, groups=20),
     Conv((2, 3), 20, 20, (5, 5), pads=(4, 4, 4, 4), groups=20),
     Conv((30, 2), 17, 17, (5, 2), (3, 1), pads=(3, 1, 0, 1), groups=17, batch=2),
+    Conv((15, 16), 13, 13, (7, 7), dilation=(2, 2), pads=(6,) * 4, groups=13),
+    Conv((9, 40), 10, 10, (1, 31), pads=(0, 15, 0, 15), groups=10, batch=2),
     # Rows shared out among kernels: every remainder.
     *(Conv((n, 9), 8, 8, pads=SAME, groups=8) for n in range(1, 12)),
     *(Conv((n, 6), 4, 4, (5, 5), pads=(2,) * 4, groups=4) for n in range(3, 9)),
+    *(Conv((n, 7), 12, 12, (7, 7), pads=(3,) * 4, groups=12) for n in range(3, 11)),
     *(Conv((n, 5), 20, 20, (1, 1), groups=20, batch=2) for n in (1, 2, 3, 7)),
     Conv((4, 5), 8, 8, (1, 1), pads=(0, 1, 0, 0), groups=8),
     # Columns: every remainder, windows that never leave the padding.
     *(
         Conv((5, n), 12, 12, (k, k), (s, s), (k // 2,) * 4, groups=12)
-        for k, s in ((3, 1), (3, 2), (5, 1), (5, 2))
+        for k, s in ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1))
         for n in range(1, 14)
     ),
     *(
         Conv((6, 7), 8, 8, (k, k), (s, s), (0, left, 1, right), groups=8)
-        for k, s in ((3, 1), (3, 2), (5, 1), (5, 2))
+        for k, s in ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1))
         for left in range(k - s + 2)
         for right in (0, 1, k)
     ),
@@ -256,7 +262,9 @@ def test_depthwise_equals_onnxruntime(runner: Runner, case: Conv) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (5, 1), (5, 2)], ids=str
+    ("kernel", "stride"),
+    [(1, 1), (3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2)],
+    ids=str,
 )
 def test_depthwise_in_bands_of_rows_is_bitwise_equal(
     runner: Runner, kernel: int, stride: int

@@ -92,9 +92,15 @@ def test_depthwise_needs_as_many_groups_as_channels() -> None:
     net = Net("depthwise")
     x = net.depthwise(net.input(1, 8, 9, 9), 8)
     x = net.depthwise(x, 8, multiplier=2)
-    graph = imported(net, net.depthwise(x, 16, 7, pads=3))
+    graph = imported(net, net.depthwise(x, 16, 8, pads=4))
     assert codes(graph) == [Op.DEPTHWISE_CONV_2D, Op.CONV_2D, Op.CONV_2D]
     assert [operator.attributes.groups for operator in graph.operators] == [8, 8, 16]
+
+
+def test_depthwise_has_up_to_49_taps() -> None:
+    net = Net("large")
+    x = net.depthwise(net.input(1, 8, 19, 19), 8, 7, pads=3)
+    assert codes(imported(net, x)) == [Op.DEPTHWISE_CONV_2D]
 
 
 def test_hard_swish_in_pieces_becomes_one_operator() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from undercroft._format.ops.convolution import MOST_DEPTHWISE_TAPS
 from undercroft._import.builder import Builder, Unsupported
 from undercroft._import.graph import Attributes
 from undercroft._import.layout import NHWC
@@ -13,8 +14,6 @@ from undercroft._import.ops._spatial import Spatial, bind_lowered, lifted
 from undercroft._import.source import Node
 from undercroft._import.weights import ConvWeights, DepthwiseWeights, Weights
 from undercroft._spec import Op
-
-_MOST_DEPTHWISE_TAPS = 25
 
 
 @handler("Conv", limits="constant weights; one or two spatial dimensions")
@@ -42,7 +41,7 @@ def conv(node: Node, builder: Builder) -> None:
     )
     depthwise = (
         groups == cin == cout
-        and spatial.kernel[0] * spatial.kernel[1] <= _MOST_DEPTHWISE_TAPS
+        and spatial.kernel[0] * spatial.kernel[1] <= MOST_DEPTHWISE_TAPS
         and groups > 1
     )
     weights: Weights = (

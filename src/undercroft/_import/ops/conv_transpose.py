@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undercroft import _spec
+from undercroft._format.ops.convolution import MOST_DEPTHWISE_TAPS
 from undercroft._import.boxes import sliced
 from undercroft._import.builder import Builder, Unsupported, Value
 from undercroft._import.graph import Attributes
@@ -29,7 +30,6 @@ from undercroft._spec import Op
 
 Array = npt.NDArray[np.float32]
 
-_MOST_DEPTHWISE_TAPS = 25
 _LANES = _spec.PANEL_CHANNELS
 
 
@@ -206,7 +206,7 @@ def _convolution(
         raise Unsupported(f"a kernel of {size} taps to a phase")
     depthwise = (
         weights.groups == cin == len(kernel)
-        and size[0] * size[1] <= _MOST_DEPTHWISE_TAPS
+        and size[0] * size[1] <= MOST_DEPTHWISE_TAPS
         and weights.groups > 1
     )
     packed: Weights = (
