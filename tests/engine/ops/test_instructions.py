@@ -28,6 +28,7 @@ CEILINGS = [
     (conv_layer(64, 3, 32, 3, 2), 0.398e6),
     (conv_layer(7, 1152, 1152, 5, depthwise=True), 0.615e6),
     (conv_layer(28, 128, 128, 1, depthwise=True), 0.21e6),
+    (conv_layer(20, 96, 96, 7, depthwise=True), 0.82e6),
     (conv_layer(7, 192, 192, 1), 0.553e6),
     (conv_layer(1, 512, 512, 1), 0.094e6),
     (pool_layer(56, 64, 3, 2), 0.234e6),
