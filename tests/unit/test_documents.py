@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documents about trust name files that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("docs", "engine", "spec", "src", "ta", "tests", "tools", "vectors")
+
+
+def named_files(document: Path) -> set[str]:
+    """Every `folder/name` of this repository that stands between backticks."""
+    quoted = re.findall(r"`([\w./-]+)`", document.read_text())
+    return {name for name in quoted if name.partition("/")[0] in FOLDERS}
+
+
+@pytest.mark.parametrize("name", ["security-model", "porting", "provisioning"])
+def test_the_files_that_are_named_exist(name):
+    named = named_files(ROOT / "docs" / f"{name}.md")
+    assert named
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+def test_every_invariant_is_shown_by_something_that_runs():
+    text = (ROOT / "docs" / "security-model.md").read_text()
+    promised = text[text.index("## What holds") : text.index("| | shown by |")]
+    numbers = re.findall(r"^(\d+)\. ", promised, re.MULTILINE)
+    shown = dict(re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE))
+    assert list(shown) == numbers
+    for tests in shown.values():
+        assert re.search(r"`(tests|vectors)/", tests)
