@@ -174,6 +174,7 @@ def run(plan: Plan, *, device_uri: str, photo: str, tell: Tell) -> Demo:
             outputs=(comparison,),
             stats=stats,
             budget_bytes=plan.budget_bytes,
+            planned_bytes=plan.arena_bytes,
             suite=plan.suite,
             schemes=plan.schemes,
         ),

@@ -73,6 +73,7 @@ class Verification:
         outputs: one comparison per output.
         stats: what the inference cost, measured on the device.
         budget_bytes: secure memory that it was planned for; None for no limit.
+        planned_bytes: secure memory that the plan says it takes.
         suite: the cipher suite that it was sealed with.
         schemes: number of operators per partitioning scheme.
         weights: how the weights were stored.
@@ -84,6 +85,7 @@ class Verification:
     outputs: tuple[OutputComparison, ...]
     stats: Stats
     budget_bytes: int | None
+    planned_bytes: int
     suite: str
     schemes: Mapping[str, int]
     weights: WeightsFormat = "f32"
@@ -117,6 +119,7 @@ class Verification:
             "weights": self.weights,
             "budget_bytes": self.budget_bytes,
             "suite": self.suite,
+            "planned_bytes": self.planned_bytes,
             "secure_peak_bytes": stats.secure_peak_bytes,
             "weights_bytes": stats.weights_bytes,
             "decrypted_bytes": stats.decrypted_bytes,
@@ -211,6 +214,7 @@ def verify(
         ),
         stats=stats,
         budget_bytes=plan.budget_bytes,
+        planned_bytes=plan.arena_bytes,
         suite=plan.suite,
         schemes=plan.schemes,
         weights=weights,
