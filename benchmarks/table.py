@@ -13,7 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from undercroft._bench.report import Report, markdown, mib
+from undercroft._bench.report import Report, Row, markdown, mib
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import goals
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -29,6 +33,20 @@ def tables() -> str:
     return "\n".join(
         f"### {path.stem}\n\n{markdown(Report.load(path))}" for path in files
     )
+
+
+def recorded() -> list[Row]:
+    """All rows recorded on the board."""
+    return [
+        row
+        for path in sorted(RESULTS.glob("emulated-board*.json"))
+        for row in Report.load(path).rows
+    ]
+
+
+def reached() -> str:
+    """The goals, and what is recorded against each."""
+    return goals.markdown(goals.goals(recorded()))
 
 
 def summary() -> str:
@@ -100,6 +118,7 @@ def wall() -> str:
 PLACES: dict[Path, dict[str, Callable[[], str]]] = {
     ROOT / "docs" / "benchmarks.md": {
         "": tables,
+        "goals: ": reached,
         "operators: ": operators,
         "host: ": wall,
         "sealing: ": sealing,

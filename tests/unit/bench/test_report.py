@@ -16,6 +16,8 @@ from undercroft._bench.run import make_row
 from undercroft.errors import FileAccessError, FormatError, HarnessError
 
 ROOT = Path(__file__).resolve().parents[3]
+# Goals that are missed, as docs/benchmarks.md says; the list may only shrink.
+MISSED: set[tuple[str, str]] = set()
 
 # What design.md and the users of `bench --json` rely on.
 KEYS = {
@@ -202,12 +204,27 @@ def test_recorded_sealing_keeps_the_promises():
 
 
 def test_recorded_results_keep_the_promises():
-    for path in table_program().RESULTS.glob("emulated-board*.json"):
-        for row in Report.load(path).rows:
-            assert row.secure_peak_bytes <= row.budget_bytes
-            assert row.plain_to_onnxruntime <= 1.0
-            if row.budget_bytes >= 12 << 20:
-                assert row.secure_to_plain <= (1.3 if "aes" in row.suite else 1.15)
-            elif "aes" not in row.suite:  # ADR 0007 says why not with it.
-                assert row.secure_to_plain <= 1.35
-            assert row.max_rel_error <= 1e-4
+    program = table_program()
+    rows = program.recorded()
+    for row in rows:
+        assert row.secure_peak_bytes <= row.budget_bytes
+        assert row.max_rel_error <= (1e-4 if row.weights == "f32" else 0.1)
+    for goal in program.goals.goals(rows):
+        missed = {(goal.name, found.model) for found in goal.missed}
+        assert missed <= MISSED
+
+
+def test_goals_say_what_is_missed_and_what_is_not_measured():
+    program = table_program()
+    row = dataclasses.replace(
+        a_row(),
+        model="mobilenet-v2",
+        suite="aegis-128l",
+        secure_steady_instructions=116 * 10**6,
+    )
+    first, *_, last = program.goals.goals([row])
+    assert [found.model for found in first.missed] == ["mobilenet-v2"]
+    assert "resnet-50" in first.missing
+    assert last.missed == ()
+    text = program.goals.markdown([first])
+    assert "mobilenet-v2 **1.16**, not measured: efficientnet-lite0" in text
