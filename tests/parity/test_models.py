@@ -29,7 +29,7 @@ QUICK = {
     ("squeezenet-1.1", 2),
 }
 # The list may only grow: raise these with it.
-LEAST_PROMISED = {"host": 51, "board": 37}
+LEAST_PROMISED = {"host": 51, "board": 44}
 
 
 def row_id(row: tuple[str, int]) -> str:
