@@ -221,6 +221,64 @@ class Policy:
             )
         return lines
 
+    def refusals(
+        self, evidence: Evidence, *, is_endorsed: bool
+    ) -> list[AttestationError]:
+        """Return every check from 6 on that authentic evidence fails, in order.
+
+        Args:
+            evidence: passed checks 1 to 5.
+            is_endorsed: whether check 5 had an endorsement to look at.
+        """
+        found = []
+        if self.endorsed and not is_endorsed:
+            found.append(
+                AttestationError(
+                    6,
+                    "no manufacturer vouches for this device",
+                    hint="give the certificate that the manufacturer made for it "
+                    "(--endorsement) and the manufacturer's own (--manufacturer)",
+                )
+            )
+        if self.release and evidence.is_development:
+            found.append(
+                AttestationError(
+                    7,
+                    "the device runs a development build, which protects nothing",
+                    hint="install a release build; for the emulated board add "
+                    "--allow-development",
+                )
+            )
+        if self.hardware_key and evidence.hardware_key != HARDWARE_KEY_UNIQUE:
+            state = _HARDWARE_KEYS[evidence.hardware_key]
+            found.append(
+                AttestationError(
+                    8,
+                    f"the device shows no hardware key of its own (it says: {state})",
+                    hint="see docs/porting.md; for the emulated board add "
+                    "--allow-development",
+                )
+            )
+        if self.build_ids and evidence.build_id not in self.build_ids:
+            found.append(
+                AttestationError(
+                    9,
+                    f"the device runs build {evidence.build_id.hex()}, which is not "
+                    "expected",
+                    hint="update its Trusted Application, or expect this build",
+                )
+            )
+        if evidence.secure_memory_bytes < self.secure_memory_bytes:
+            found.append(
+                AttestationError(
+                    10,
+                    f"the device has {evidence.secure_memory_bytes} bytes of secure "
+                    f"memory for models; {self.secure_memory_bytes} are asked for",
+                    hint="use another device, or a smaller budget",
+                )
+            )
+        return found
+
 
 DEFAULT_POLICY: Final = Policy()
 """Endorsed, release build, hardware key."""
@@ -280,40 +338,9 @@ def verify_evidence(
         raise _not_authentic("its device id is not that of its key")
     if endorsement is not None:  # 5
         _check_endorsement(evidence, endorsement, manufacturers, now)
-    if policy.endorsed and endorsement is None:
-        raise AttestationError(
-            6,
-            "no manufacturer vouches for this device",
-            hint="give the certificate that the manufacturer made for it "
-            "(--endorsement) and the manufacturer's own (--manufacturer)",
-        )
-    if policy.release and evidence.is_development:
-        raise AttestationError(
-            7,
-            "the device runs a development build, which protects nothing",
-            hint="install a release build; for the emulated board add "
-            "--allow-development",
-        )
-    if policy.hardware_key and evidence.hardware_key != HARDWARE_KEY_UNIQUE:
-        state = _HARDWARE_KEYS[evidence.hardware_key]
-        raise AttestationError(
-            8,
-            f"the device shows no hardware key of its own (it says: {state})",
-            hint="see docs/porting.md; for the emulated board add --allow-development",
-        )
-    if policy.build_ids and evidence.build_id not in policy.build_ids:
-        raise AttestationError(
-            9,
-            f"the device runs build {evidence.build_id.hex()}, which is not expected",
-            hint="update its Trusted Application, or expect this build",
-        )
-    if evidence.secure_memory_bytes < policy.secure_memory_bytes:
-        raise AttestationError(
-            10,
-            f"the device has {evidence.secure_memory_bytes} bytes of secure memory "
-            f"for models; {policy.secure_memory_bytes} are asked for",
-            hint="use another device, or a smaller budget",
-        )
+    refusals = policy.refusals(evidence, is_endorsed=endorsement is not None)  # 6-10
+    if refusals:
+        raise refusals[0]
     return evidence
 
 

@@ -26,6 +26,7 @@ import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
@@ -35,7 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from undercroft._format.files import read_error
-from undercroft._format.license import LicenseTerms
+from undercroft._format.license import LICENSE_ID_BYTES, LicenseTerms
 from undercroft.enroll import DeviceCertificate
 from undercroft.errors import Error, FileWriteError, FormatError, InputError
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey, Signer
@@ -325,13 +326,14 @@ def _issue_batch(
 ) -> list[bytes]:
     lines = []
     for row in rows:
+        license_id = secrets.token_bytes(LICENSE_ID_BYTES)
         data = issue(
             model_key=model_key,
             device=row.device,
             signing_key=key,
+            license_id=license_id,
             terms=replace(terms, **row.terms) if row.terms else terms,
         )
-        license_id = License.parse(data).claims.license_id
         value = {
             "device_id": row.device.device_id.hex(),
             "license_id": license_id.hex(),

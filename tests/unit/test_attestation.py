@@ -348,3 +348,17 @@ def test_a_key_put_into_a_certificate_is_noticed() -> None:
 def test_certificates_that_cannot_be(parts: tuple[bytes | None, ...]) -> None:
     with pytest.raises(FormatError):
         DeviceCertificate(DEVICE.public, "", *parts)
+
+
+def test_a_policy_names_every_check_that_fails() -> None:
+    facts = Evidence.parse(evidence(debug=0, hardware_key=1))
+    policy = Policy(
+        build_ids=frozenset({bytes(31) + b"x"}), secure_memory_bytes=1 << 30
+    )
+    found = policy.refusals(facts, is_endorsed=False)
+    assert [refusal.check for refusal in found] == [6, 7, 8, 9, 10]
+    assert all(refusal.hint for refusal in found)
+    with pytest.raises(AttestationError) as caught:
+        judge(evidence(debug=0, hardware_key=1), policy=policy, endorsement=None)
+    assert caught.value.message == found[0].message
+    assert DEVELOPMENT_POLICY.refusals(facts, is_endorsed=False) == []
