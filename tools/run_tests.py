@@ -17,8 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HALVES = {
-    "on the emulated board": "board and not exhaustive and not zoo",
-    "everything else": "not board and not exhaustive and not zoo",
+    "on the emulated board": "board and not exhaustive and not zoo and not load",
+    "everything else": "not board and not exhaustive and not zoo and not load",
 }
 
 

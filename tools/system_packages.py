@@ -20,19 +20,25 @@ PACKAGES = {
     "build-essential": "gcc and make: the host build of the engine",
     "ca-certificates": "fetching packages",
     "clang": "fuzzers (libFuzzer) and sanitizers",
+    "chromium-headless-shell": "tests of the license service's web page",
     "cpio": "tests of the board's initial RAM disk",
+    "curl": "the commands of docs/provider.md, which a test runs",
     "debian-archive-keyring": "checking the signatures of the board's packages",
     "device-tree-compiler": "the board's firmware",
     "e2fsprogs": "the board's disk images (mke2fs -d, debugfs)",
     "gcc-aarch64-linux-gnu": "firmware, Trusted Application, arm64 engine",
     "libc6-dev-arm64-cross": "the arm64 engine",
     "libssl-dev": "the host engine's cryptography, firmware tools",
+    "postgresql": "tests of the license service (a server in a temporary folder)",
     "python3-venv": "the project's virtual environment",
     "qemu-system-arm": "the emulated board",
     "qemu-user": "the arm64 tests in user mode",
     "softhsm2": "tests of signing keys in tokens (PKCS #11)",
     "xz-utils": "unpacking Debian packages",
 }
+
+BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome", "chrome")
+"""Any of these will do for the web page: a desktop's browser need not come twice."""
 
 
 def missing_packages() -> list[str]:
@@ -52,6 +58,8 @@ def missing_packages() -> list[str]:
                 installed.discard(runtime)
             else:
                 installed.add(runtime)
+    if any(map(shutil.which, BROWSERS)):
+        installed.add("chromium-headless-shell")
     usable_venv = subprocess.run(
         [sys.executable, "-c", "import ensurepip"], capture_output=True, check=False
     )

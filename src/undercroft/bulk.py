@@ -50,8 +50,10 @@ __all__ = [
     "Problem",
     "Report",
     "find_license",
+    "is_usable",
     "issue_all",
     "read_devices",
+    "read_rows",
 ]
 
 _BATCH: Final = 500
@@ -131,15 +133,39 @@ def read_devices(path: Path | str) -> Iterator[DeviceRow | Problem]:
     path = Path(path)
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            lines = _Lines(stream)
-            header = next(csv.reader(lines), None)
-            columns = _columns(path, header or [])
-            seen: dict[bytes, int] = {}
-            while text := next(lines, None):
-                if text.strip():
-                    yield _read_line(text, lines.number, columns, path.parent, seen)
+            yield from read_rows(
+                stream, str(path), lambda text: _device(text, path.parent)
+            )
     except OSError as error:
         raise read_error(path, error) from error
+
+
+def read_rows(
+    stream: io.TextIOBase | io.TextIOWrapper,
+    name: str,
+    find: Callable[[str], DevicePublicKey],
+) -> Iterator[DeviceRow | Problem]:
+    """Read a list of devices that is open already; see `read_devices`.
+
+    Args:
+        stream: its lines.
+        name: what it is, for messages.
+        find: makes a key of what stands in the column `device`; raises an `Error` or
+            a `ValueError` that says why it cannot.
+    """
+    lines = _Lines(stream)
+    header = next(csv.reader(lines), None)
+    columns = _columns(name, header or [])
+    seen: dict[bytes, int] = {}
+    while text := next(lines, None):
+        if text.strip():
+            yield _read_line(text, lines.number, columns, find, seen)
+
+
+def is_usable(key: DevicePublicKey) -> bool:
+    """Whether anything can be encrypted to a device's key."""
+    raw = key.raw
+    return bytes([*raw[:31], raw[31] & 0x7F]) not in _SMALL_ORDER
 
 
 def issue_all(
@@ -221,12 +247,12 @@ class _Lines:
         return text
 
 
-def _columns(path: Path, header: list[str]) -> list[str]:
-    columns = [name.strip() for name in header]
-    unknown = [name for name in columns if name not in _TERMS | {"device"}]
+def _columns(name: str, header: list[str]) -> list[str]:
+    columns = [cell.strip() for cell in header]
+    unknown = [column for column in columns if column not in _TERMS | {"device"}]
     if "device" not in columns or unknown or len(set(columns)) != len(columns):
         raise FormatError(
-            f"{path} is no list of devices: its first line is {','.join(columns)!r}",
+            f"{name} is no list of devices: its first line is {','.join(columns)!r}",
             hint="the first line names the columns: device, and any of "
             f"{', '.join(sorted(_TERMS))}",
         )
@@ -234,7 +260,11 @@ def _columns(path: Path, header: list[str]) -> list[str]:
 
 
 def _read_line(
-    text: str, line: int, columns: list[str], folder: Path, seen: dict[bytes, int]
+    text: str,
+    line: int,
+    columns: list[str],
+    find: Callable[[str], DevicePublicKey],
+    seen: dict[bytes, int],
 ) -> DeviceRow | Problem:
     try:
         cells = next(csv.reader([text], strict=True))
@@ -248,9 +278,8 @@ def _read_line(
         if cell.strip()
     }
     try:
-        device = _device(values.pop("device", ""), folder)
-        raw = device.raw
-        if bytes([*raw[:31], raw[31] & 0x7F]) in _SMALL_ORDER:
+        device = find(values.pop("device", ""))
+        if not is_usable(device):
             return Problem(line, "nothing can be encrypted to this device's key")
         own = {name: _term(name, value) for name, value in values.items()}
     except Error as error:

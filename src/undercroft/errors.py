@@ -13,6 +13,7 @@
     ├── VerificationError       signature, tag, wrapped key: no more detail   1
     ├── AttestationError        a device shows less than the policy asks for  1
     ├── LicenseError            does not hold here, or not any more: .status  1
+    ├── ProviderError           a license service refuses: .problem           1
     ├── SigningError            a token does not have the key, or refuses     1
     ├── FileAccessError         a file: missing, unreadable, permissions      1
     │   └── FileWriteError          disk full, not writable; nothing was left
@@ -31,7 +32,7 @@ library: they are the `__cause__` of one of these.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from undercroft._spec import STATUS_TEXT, Status
 
@@ -52,6 +53,7 @@ __all__ = [
     "ModelError",
     "NotAModelError",
     "PlanError",
+    "ProviderError",
     "SecureMemoryError",
     "SigningError",
     "UnsupportedModelError",
@@ -179,6 +181,28 @@ class LicenseError(_StatusError):
     """
 
     default_status = Status.BAD_LICENSE
+
+
+class ProviderError(Error):
+    """A license service refuses, or cannot be reached.
+
+    `problem` is the name of the refusal (`docs/provider.md`), `status` the HTTP
+    status, `members` the whole answer (RFC 9457); "", 0 and {} without an answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int = 0,
+        problem: str = "",
+        members: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.problem = problem
+        self.members = members or {}
 
 
 class SigningError(Error):

@@ -28,6 +28,7 @@ VERBS = {
     "keys": "create and show provider keys",
     "license": "issue and revoke licenses for devices",
     "plan": "show the partition plan of a model under a budget",
+    "provider": "serve licenses to devices over HTTP, from a database",
     "reseal": "seal a sealed file again under a fresh content key",
     "run": "run one inference on a device",
     "seal": "seal a model for shipping",

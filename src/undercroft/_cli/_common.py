@@ -126,6 +126,19 @@ class Rate(click.ParamType[tuple[int, int]]):
         return int(count), Span().convert(span, param, ctx)
 
 
+TERM_NAMES = (
+    "expires",
+    "not_before",
+    "grace",
+    "max_inferences",
+    "rate",
+    "version_floor",
+    "update_floor",
+    "without_time",
+)
+"""What `terms_options` adds."""
+
+
 def terms_options(function: Function) -> Function:
     """Add the conditions of a license; `terms_of` makes them of what click gives."""
     for option in reversed(

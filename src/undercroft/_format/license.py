@@ -125,8 +125,17 @@ class LicenseTerms:
             values[name] = value
         return cls(**values)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the conditions that are made, as their fields have them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and value is not False
+        }
+
     def inspect(self) -> dict[str, Any]:
-        """Return the conditions that are made, ready for JSON."""
+        """Return the conditions that are made, for people."""
         shown: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
