@@ -4,8 +4,8 @@
 Asset: activations, weights and the answer; the engine's state behind them.
 Attack: any two commands after every prefix of an honest session, with parameters that
     are right somewhere; any three under `make test-attacks`.
-Defence: one state machine that every command passes; a command out of order ends
-    and wipes what was under way.
+Defence: one state machine that every command passes; a command out of order ends and
+    wipes what was under way.
 Invariant: 3, 7, 8
 Runs on: host, board
 Also: tests/engine/test_states.c, tests/engine/test_views.c, tests/fuzz/fuzz_service.c

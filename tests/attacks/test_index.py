@@ -44,7 +44,7 @@ def test_it_is_as_it_says(attack) -> None:
     for path in attack.also:
         assert (index.ROOT / path).is_file(), path
     # After every attack the next honest inference gives the right answer.
-    assert re.search(r"assert_next_is_right|\.honest\(|assert_right", source)
+    assert re.search(r"assert_next_is_right|\.honest\(|assert_\w*right", source)
 
 
 def test_every_invariant_is_attacked_and_every_attack_is_of_one() -> None:

@@ -5,8 +5,8 @@ Asset: the provider's word on which version may run.
 Attack: an older sealed file below the floor that a newer one, an update or the license
     has set; the newer file's header with the older one's pages; a floor that cannot be
     written down.
-Defence: the first load of a newer version raises the floor in secure storage before
-    the model is ready; pages are bound to their header.
+Defence: the first load of a newer version raises the floor in secure storage before the
+    model is ready; pages are bound to their header.
 Invariant: 1, 4
 Runs on: host, board
 Also: tests/engine/test_terms.c, tests/device/test_terms_engine.py
@@ -41,9 +41,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Attacked]:
 
 
 @pytest.mark.engine
-def test_the_floor_only_rises(
-    versions: dict[int, Attacked], tmp_path: Path
-) -> None:
+def test_the_floor_only_rises(versions: dict[int, Attacked], tmp_path: Path) -> None:
     state = tmp_path / "device.state"
     with attacked.host(state) as device:
         assert_next_is_right(device, versions[1])

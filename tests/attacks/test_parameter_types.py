@@ -22,7 +22,6 @@ from helpers.attacked import (
     Batch,
     Call,
     Raw,
-    add,
     assert_next_is_right,
     assert_right,
     scores,

@@ -5,8 +5,8 @@ Asset: the answer, and what unverified bytes would make of secure memory.
 Attack: a thread on the other core that writes wrong and right bytes over pages, spilled
     pages, header and license for as long as the call lasts. (An input that changes
     meanwhile is an input: it is not raced.)
-Defence: every byte of shared memory is read once, into secure memory, and verified there.
-    So the result is the right answer or a refusal, and never a wrong answer.
+Defence: every byte of shared memory is read once, into secure memory, and verified
+    there. So the result is the right answer or a refusal, and never a wrong answer.
 Invariant: 3, 4, 9
 Runs on: host, board
 """
@@ -116,9 +116,11 @@ keep = device.open()
 outputs, counts = race(
     device, sealed, given["license"], x, inferences={inferences}, loads={loads}
 )
-more, opened = race_to_open(device, sealed, given["license"], x, attempts={opens})
+permit = given["license"]
+more, opened = race_to_open(device, sealed, permit, x, attempts={opens})
 keep.close()
-print("raced:", json.dumps([[o.ravel().tolist() for o in outputs + more], counts, opened]))
+answers = [output.ravel().tolist() for output in outputs + more]
+print("raced:", json.dumps([answers, counts, opened]))
 """
     said = guest.python(source, timeout_seconds=800)
     line = next(line for line in said.splitlines() if line.startswith("raced: "))

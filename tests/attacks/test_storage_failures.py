@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Secure storage that fails: full at every write, and nobody there who writes.
 
-Asset: counts, floors, revocations and the device's key, which lie in files of the normal
-    world.
+Asset: counts, floors, revocations and the device's key, which lie in files of the
+    normal world.
 Attack: the disk full at each block that a write needs; the TEE supplicant killed before
     each command that needs storage, in the middle of inferences.
 Defence: nothing begins that could not be written down; a write is whole or not at all.
@@ -183,7 +183,8 @@ model = device.load(sealed, given["license"])
 try:
     for spare in range(8):
         fill(spare)
-        attempt(f"update with {spare} blocks", lambda: device.update(given[f"update{spare + 2}"]))
+        update = given[f"update{spare + 2}"]
+        attempt(f"with {spare} blocks", lambda: device.update(update))
         honest(model)
         FILL.unlink()
         os.sync()

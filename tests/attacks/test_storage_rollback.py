@@ -4,9 +4,9 @@
 Asset: counts, floors, revocations and time of a device.
 Attack: one file of an earlier day put back, removed, or cut; all files put back.
 Defence: OP-TEE authenticates its files, and counters lie in the object of the device's
-    key, so that who damages them loses the key. Without RPMB nothing tells an earlier day
-    from today: putting back ALL files works, as docs/security-model.md says, and the
-    test holds exactly that.
+    key, so that who damages them loses the key. Without RPMB nothing tells an earlier
+    day from today: putting back ALL files works, as docs/security-model.md says, and
+    the test holds exactly that.
 Invariant: 2
 Runs on: host, board
 Also: tests/attacks/test_spill_replay.py
@@ -26,12 +26,10 @@ from helpers.attacked import (
     assert_next_is_right,
     load,
 )
-from helpers.trial import Trial, refused, trial_in
+from helpers.trial import STORAGE, Trial, refused, trial_in
 from undercroft._spec import Status
 from undercroft.errors import Error, LicenseError
 from undercroft.update import issue_update
-
-STORAGE = "/var/lib/optee-client/data/tee"
 
 
 @pytest.mark.engine

@@ -4,8 +4,8 @@
 Asset: the provider's terms: until when.
 Attack: an older time token after a newer one; the normal world's clock set back; the
     device restarted, so that its own clock begins anew.
-Defence: time comes from signed tokens alone and never goes back; the device's own
-    clock only adds to it.
+Defence: time comes from signed tokens alone and never goes back; the device's own clock
+    only adds to it.
 Invariant: 1, 2
 Runs on: host, board
 Also: tests/engine/test_terms.c, tests/device/test_terms_engine.py

@@ -3,8 +3,8 @@
 
 Asset: keys, terms, time and floors, which signatures alone vouch for; for evidence, the
     provider's decision whom to give a key.
-Attack: header, license, update, time token and evidence without a signature, with one of
-    zeros, of another message, by another key in our name, by another key in its own
+Attack: header, license, update, time token and evidence without a signature, with one
+    of zeros, of another message, by another key in our name, by another key in its own
     name; another algorithm named; each message in the place of each other.
 Defence: COSE_Sign1 of one form and one algorithm; the key id must be the thumbprint of
     the key; a page's key is made of the header as it was signed.
@@ -131,10 +131,9 @@ def test_no_forgery_is_taken(host: HostDevice, goods: Attacked, place: str) -> N
     another = messages["license" if place != "license" else "header"]
     forged = forgeries(messages[place], another)
     assert len(set(forged.values()) - {messages[place]}) == 11
-    for name, message in forged.items():
+    for message in forged.values():
         with pytest.raises(REFUSALS):
             take(host, goods, place, message)
-            pytest.fail(name)
         assert_next_is_right(host, goods)
 
 

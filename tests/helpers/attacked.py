@@ -456,10 +456,22 @@ def status(answer: Mapping[str, Any]) -> Status:
 
 
 def add(steps: guest.Steps, calls: Sequence[Call], session: str = "s") -> list[int]:
-    """Add honest calls to a batch; return their places."""
-    return [
-        steps.call(call.command, *call.params(), session=session) for call in calls
-    ]
+    """Add honest calls to a batch; return their places.
+
+    What a session spills is kept below its name.
+    """
+
+    def own(name: str) -> str:
+        mine = session != "s" and name.startswith("spilled")
+        return f"{session}-{name}" if mine else name
+
+    places = []
+    for call in calls:
+        named = replace(
+            call, keep=own(call.keep), data=tuple(own(name) for name in call.data)
+        )
+        places.append(steps.call(named.command, *named.params(), session=session))
+    return places
 
 
 def board_device_key() -> DevicePublicKey:

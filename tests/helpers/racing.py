@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from undercroft._device.base import Invoker, Reply
 from undercroft._device.client import ModelClient
 from undercroft._spec import Command, Status
 from undercroft.errors import Error
+
+DATA = ("data1", "data2")
+STAGING_ALIGN = 64
 
 STEPS_GOOD = 3
 """For each time that the bytes are wrong they are right so often."""
@@ -150,10 +153,8 @@ def race(
         model = ModelClient(invoker, sealed, license_bytes)
         for attempt in range(inferences):
             invoker.racing = {(Command.PUSH, Command.FILL)[attempt % 2]}
-            try:
+            with suppress(Error):
                 outputs.append(model.infer([x])[0][0])
-            except Error:
-                pass
             # Nobody interferes with the next one.
             invoker.racing = set()
             outputs.append(model.infer([x])[0][0])
@@ -162,45 +163,52 @@ def race(
     return outputs, {" ".join(key): count for key, count in sorted(counts.items())}
 
 
+class OpeningInvoker(RacingInvoker):
+    """Races for the header or the license for as long as OPEN takes.
+
+    On the board, where copies of both lie one after the other in shared memory.
+    """
+
+    def __init__(self, inner: Any, racer: Racer, attempt: int) -> None:
+        from undercroft._device.tee import BUFFER_BYTES
+
+        super().__init__(inner, racer, attempt)
+        self._staging = np.frombuffer(inner._memory.view, np.uint8)[BUFFER_BYTES:]
+        self._attempt = attempt
+
+    def invoke(self, command: Command, **more: Any) -> Reply:
+        """Enter the secure side, with a race in OPEN."""
+        if command is not Command.OPEN:
+            return self._inner.invoke(command, **more)
+        parts = [np.frombuffer(bytes(more[name]), np.uint8) for name in DATA]
+        places = (0, -(-len(parts[0]) // STAGING_ALIGN) * STAGING_ALIGN)
+        place, part = places[self._attempt % 2], parts[self._attempt % 2]
+        memory = self._staging[place : place + len(part)]
+        memory[:] = part
+        with self._racer.at(memory, self.mask(len(part))):
+            reply = self._inner.invoke(command, **more)
+        self.raced["OPEN", Status(reply.status).name] += 1
+        return reply
+
+
 def race_to_open(
     device: Any, sealed: Path, license_bytes: bytes, x: Any, *, attempts: int
 ) -> tuple[list[Any], dict[str, int]]:
-    """Race for header and license, on the board, where both lie in shared memory.
+    """Race for header and license, in turns.
 
     Returns:
         Every answer that came out, and how often OPEN answered what.
     """
-    from undercroft._device.tee import BUFFER_BYTES
-
     outputs: list[Any] = []
-    counts: Counter[str] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     with Racer() as racer:
         for attempt in range(attempts):
-            inner = device.open()
-            staging = np.frombuffer(inner._memory.view, np.uint8)[BUFFER_BYTES:]
-
-            class Opening(RacingInvoker):
-                """Races for one of the two for as long as OPEN takes."""
-
-                def invoke(self, command: Command, **more: Any) -> Reply:
-                    if command is not Command.OPEN:
-                        return self._inner.invoke(command, **more)
-                    header = np.frombuffer(bytes(more["data1"]), np.uint8)
-                    permit = np.frombuffer(bytes(more["data2"]), np.uint8)
-                    at = (0, -(-len(header) // 64) * 64)[attempt % 2]
-                    what = (header, permit)[attempt % 2]
-                    memory = staging[at : at + len(what)]
-                    memory[:] = what
-                    with self._racer.at(memory, self.mask(len(what))):
-                        reply = self._inner.invoke(command, **more)
-                    counts[f"OPEN {Status(reply.status).name}"] += 1
-                    return reply
-
-            invoker = Opening(inner, racer, attempt)
+            invoker = OpeningInvoker(device.open(), racer, attempt)
             try:
                 model = ModelClient(invoker, sealed, license_bytes)
                 outputs.append(model.infer([x])[0][0])
                 model.close()
             except Error:
                 invoker.close()
-    return outputs, dict(counts)
+            counts += invoker.raced
+    return outputs, {" ".join(key): count for key, count in sorted(counts.items())}

@@ -20,6 +20,9 @@ from undercroft._spec import Status
 from undercroft.errors import DeviceError, LicenseError
 from undercroft.keys import DevicePublicKey
 
+STORAGE = "/var/lib/optee-client/data/tee"
+"""Where the board's supplicant keeps OP-TEE's files."""
+
 
 @dataclass
 class Trial:
