@@ -38,7 +38,7 @@ from undercroft._leakproof import (
 from undercroft._leaks import SearchResult
 from undercroft.errors import Error
 
-pytestmark = [pytest.mark.board, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.board, pytest.mark.attacks, pytest.mark.timeout(900)]
 
 URI = f"board:{guest.BOARD_NAME}"
 

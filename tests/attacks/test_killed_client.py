@@ -77,6 +77,7 @@ def test_kills_on_the_host(goods: Attacked, tmp_path: Path, *, inside: bool) -> 
 
 
 @pytest.mark.board
+@pytest.mark.attacks
 @pytest.mark.timeout(900)
 def test_kills_on_the_board(board_goods: Attacked) -> None:
     packed = {

@@ -167,6 +167,7 @@ def storage_attack(goods: Attacked, source: str, **more: bytes) -> list[list[str
 
 
 @pytest.mark.board
+@pytest.mark.attacks
 @pytest.mark.timeout(900)
 def test_a_disk_that_is_full_at_any_block_on_the_board(board_goods: Attacked) -> None:
     # Of a provider of its own, so that nothing else is told apart by it.
@@ -210,6 +211,7 @@ model.close()
 
 
 @pytest.mark.board
+@pytest.mark.attacks
 @pytest.mark.timeout(900)
 def test_a_supplicant_killed_before_each_command(board_goods: Attacked) -> None:
     counted = board_goods.licensed(attacked.board_device_key(), max_inferences=1000)

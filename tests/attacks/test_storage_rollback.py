@@ -90,6 +90,7 @@ def test_all_files_of_an_earlier_day_are_told_apart_only_by_their_anchor(
 
 
 @pytest.mark.board
+@pytest.mark.attacks
 @pytest.mark.timeout(900)
 def test_one_file_of_an_earlier_day_costs_the_device_its_key(trial: Trial) -> None:
     key = uc.ProviderKey.generate()
