@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -108,10 +109,10 @@ def listening_service(folder: ServiceFolder) -> Iterator[tuple[str, Service]]:
 
 @contextmanager
 def running_service(
-    folder: ServiceFolder, *options: str, log: Path | None = None
+    folder: ServiceFolder, *options: str, trusted: ssl.SSLContext | None = None
 ) -> Iterator[str]:
     """Run `undercroft provider serve` until the block ends; gives its URL."""
-    log = log or folder.config.parent / "serve.log"
+    log = folder.config.parent / "serve.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [
@@ -124,17 +125,19 @@ def running_service(
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
     try:
-        yield _wait_for(process, log)
+        yield _wait_for(process, log, trusted)
         process.send_signal(signal.SIGTERM)
         # With one worker uvicorn stops orderly, and then as the signal has it.
-        assert process.wait(timeout=60) in {0, -signal.SIGTERM}, log.read_text()
+        assert process.wait(timeout=120) in {0, -signal.SIGTERM}, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes], log: Path) -> str:
+def _wait_for(
+    process: subprocess.Popen[bytes], log: Path, trusted: ssl.SSLContext | None
+) -> str:
     ends = time.monotonic() + 120
     while time.monotonic() < ends:
         assert process.poll() is None, log.read_text()
@@ -142,7 +145,10 @@ def _wait_for(process: subprocess.Popen[bytes], log: Path) -> str:
         url = rest.partition("\n")[0]
         if url:
             try:
-                if httpx.get(f"{url}/v1/health", timeout=30).status_code == 200:
+                health = httpx.get(
+                    f"{url}/v1/health", timeout=30, verify=trusted or True
+                )
+                if health.status_code == 200:
                     return url
             except httpx.TransportError:
                 pass

@@ -112,7 +112,7 @@ def test_100000_licenses_while_the_database_is_killed(tmp_path) -> None:
     """With commits that reach the disk. `make test-provider-load` records it."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with running_postgres(fsync=True) as server:
-        folder = make_service(tmp_path, server.create("load"))
+        folder = make_service(tmp_path, server.create("licenses"))
         outcome = load(folder, server, devices=2500, model_count=40)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     target = os.environ.get(RECORD_VARIABLE)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE: Final = "UNDERCROFT_PROVIDER_CONFIG"
 _FACTORY: Final = "undercroft._provider.server:worker_app"
 _STOP_SECONDS: Final = 10
-_HUNG_SECONDS: Final = 60
+_HUNG_SECONDS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,8 @@ def serve(
         server_header=False,
         lifespan="on",
         timeout_graceful_shutdown=_STOP_SECONDS,
-        # A worker that is slow on a busy machine is not one that hangs.
+        # A worker that is slow on a busy machine is not one that hangs; signals wait
+        # for the answer of one that is starting, though.
         timeout_worker_healthcheck=_HUNG_SECONDS,
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,

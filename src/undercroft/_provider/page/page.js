@@ -6,7 +6,7 @@
 const PAGE_ITEMS = 50;
 
 const time = (seconds) =>
-  seconds === null ? "" : new Date(seconds * 1000).toISOString().slice(0, 19) + "Z";
+  seconds === null ? "" : new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ") + "Z";
 
 const VIEWS = {
   models: {
@@ -15,7 +15,7 @@ const VIEWS = {
       ["name", (row) => row.name],
       ["model", (row) => row.model_id, "id"],
       ["current licenses", (row) => row.current_licenses.toLocaleString("en"), "number"],
-      ["added", (row) => time(row.added_at)],
+      ["added", (row) => time(row.added_at), "time"],
     ],
   },
   devices: {
@@ -27,7 +27,7 @@ const VIEWS = {
       ["endorsed", (row) => (row.endorsed ? "yes" : "no")],
       ["build", (row) => row.evidence.build],
       ["hardware key", (row) => row.evidence.hardware_key],
-      ["enrolled", (row) => time(row.enrolled_at)],
+      ["enrolled", (row) => time(row.enrolled_at), "time"],
     ],
   },
   licenses: {
@@ -37,8 +37,8 @@ const VIEWS = {
       ["model", (row) => names.get(row.model_id) ?? row.model_id, "id"],
       ["device", (row) => row.device_id, "id"],
       ["state", (row) => row.state, "state"],
-      ["issued", (row) => time(row.issued_at)],
-      ["expires", (row) => time(row.terms.expires ?? null)],
+      ["issued", (row) => time(row.issued_at), "time"],
+      ["expires", (row) => time(row.terms.expires ?? null), "time"],
       ["conditions", (row) => conditions(row.terms)],
     ],
   },
@@ -48,7 +48,7 @@ const VIEWS = {
       ["version", (row) => String(row.version), "number"],
       ["model", (row) => names.get(row.model_id) ?? row.model_id, "id"],
       ["device", (row) => row.device_id ?? "all", "id"],
-      ["licenses issued before", (row) => time(row.issued_before)],
+      ["licenses issued before", (row) => time(row.issued_before), "time"],
       ["reason", (row) => row.reason],
     ],
   },
