@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -33,3 +34,15 @@ def test_every_invariant_is_shown_by_something_that_runs():
     assert list(shown) == numbers
     for tests in shown.values():
         assert re.search(r"`(tests|vectors)/", tests)
+
+
+def test_what_a_license_costs_is_within_its_limits_and_said():
+    recorded = json.loads((ROOT / "benchmarks/results/license.json").read_text())
+    most = max(row["open_instructions_most"] for row in recorded["rows"].values())
+    assert most <= recorded["open_limit_instructions"] == 40_000_000
+    share = recorded["check_share"]
+    assert 0 < share <= recorded["check_share_limit"] == 0.01
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    said = text[text.index("## What a license costs") : text.index("## Results")]
+    assert f"the most {most / 1e6:.1f}" in said
+    assert f"{100 * share:.2f} %" in said

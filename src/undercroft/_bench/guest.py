@@ -145,7 +145,7 @@ def measure_sealed(task: dict[str, Any], channel: Channel) -> dict[str, Any]:
     license_bytes = channel.ask(task["license"], device.device_key())
 
     runs = []
-    with _quiet():
+    with quiet():
         began = time.monotonic_ns()
         invoker = device.open()
         opened = time.monotonic_ns()
@@ -203,7 +203,7 @@ def measure_onnxruntime(task: dict[str, Any], channel: Channel) -> dict[str, Any
     options.inter_op_num_threads = 1
 
     runs = []
-    with _quiet():
+    with quiet():
         # Its libraries still come from the disk here: waiting for it is no work.
         began = time.process_time_ns()
         session = onnxruntime.InferenceSession(
@@ -236,7 +236,7 @@ def versions() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what is not measured from running in between: agent and collector."""
     stopped = [pid for pid in _agents() if _signal(pid, signal.SIGSTOP)]
     gc.collect()
