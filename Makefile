@@ -11,7 +11,8 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format gen check-gen engine ta board bench \
-	fuzz test-models test-quick test-exhaustive test-provider-load clean lock
+	fuzz test-models test-quick test-exhaustive test-attacks test-provider-load \
+	clean lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -89,13 +90,16 @@ test: setup lint ## everything, from types to the board
 test-exhaustive: $(STAMPS)/venv engine ## all 255 other values of each byte of header and license
 	@$(BIN)/python -m pytest -m exhaustive
 
+test-attacks: setup ## every combination of the attacks, where make test takes a sample; an hour
+	@$(BIN)/python -m pytest tests/attacks -m "not exhaustive"
+
 test-provider-load: $(STAMPS)/venv ## 100,000 licenses from 8 clients, the database killed meanwhile; and in bulk; records results
 	@UNDERCROFT_RECORD=benchmarks/results/license-service.json \
 		$(BIN)/python -m pytest -m load tests/provider/test_load.py
 	@$(BIN)/python benchmarks/licenses.py --record
 
 test-quick: $(STAMPS)/venv engine ## without the board
-	@$(BIN)/python -m pytest -m "not board and not slow and not exhaustive and not zoo and not load"
+	@$(BIN)/python -m pytest -m "not board and not slow and not exhaustive and not zoo and not load and not attacks"
 
 test-models: setup ## every known network in every budget, host and board; records results
 	@$(BIN)/python -m pytest -m zoo

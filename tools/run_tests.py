@@ -16,9 +16,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+USUAL = "not exhaustive and not zoo and not load and not attacks"
 HALVES = {
-    "on the emulated board": "board and not exhaustive and not zoo and not load",
-    "everything else": "not board and not exhaustive and not zoo and not load",
+    "on the emulated board": f"board and {USUAL}",
+    "everything else": f"not board and {USUAL}",
 }
 
 

@@ -34,6 +34,7 @@ PACKAGES = {
     "qemu-system-arm": "the emulated board",
     "qemu-user": "the arm64 tests in user mode",
     "softhsm2": "tests of signing keys in tokens (PKCS #11)",
+    "valgrind": "tests that nothing depends on a secret's value",
     "xz-utils": "unpacking Debian packages",
 }
 

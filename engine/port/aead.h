@@ -7,6 +7,7 @@
 #define UC_PORT_AEAD_H
 
 #include "uc_port.h"
+#include "uc_secret.h"
 
 #define UC_AEAD_STATE_BYTES (UC_PORT_AEAD_BYTES - 16)
 #define UC_AEAD_TAG_BYTES 16
@@ -28,10 +29,14 @@ struct uc_aead_cipher {
 static inline bool uc_aead_tags_equal(const uint8_t *a, const uint8_t *b)
 {
 	volatile uint8_t difference = 0;
+	bool equal = false;
 
 	for (size_t i = 0; i < UC_AEAD_TAG_BYTES; i++)
 		difference = (uint8_t)(difference | (a[i] ^ b[i]));
-	return difference == 0;
+	equal = difference == 0;
+	/* Everybody learns whether a page verified. */
+	uc_secret_is_public(&equal, sizeof(equal));
+	return equal;
 }
 
 extern const struct uc_aead_cipher uc_aead_aes_256_gcm;

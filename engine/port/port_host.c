@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 
 #include "uc_port.h"
+#include "uc_secret.h"
 #include "uc_spec.h"
 
 static _Thread_local const uint8_t *device_private_key;
@@ -45,6 +46,7 @@ bool uc_port_device_public_key(uint8_t public_key[32])
 	bool ok = key && EVP_PKEY_get_raw_public_key(key, public_key, &len) &&
 		  len == 32;
 
+	uc_secret_is_public(public_key, 32);
 	EVP_PKEY_free(key);
 	return ok;
 }
@@ -101,6 +103,7 @@ bool uc_port_attestation_public_key(uint8_t public_key[32])
 		  EVP_PKEY_get_raw_public_key(key, public_key, &len) == 1 &&
 		  len == 32;
 
+	uc_secret_is_public(public_key, 32);
 	EVP_PKEY_free(key);
 	return ok;
 }

@@ -10,6 +10,7 @@
  * plaintext, and what comes back is copied once before it is looked at.
  */
 #include "engine.h"
+#include "uc_secret.h"
 
 struct slot {
 	struct uc_op op;
@@ -136,6 +137,7 @@ enum uc_status uc_fill_page(struct uc_engine *engine, const uint8_t *ns_page)
 	if (!uc_port_aead_open(&engine->spill_aead, nonce, page, page_bytes,
 			       tag))
 		return UC_ST_NOT_AUTHENTIC;
+	uc_secret_is_public(page, page_bytes);
 	memcpy(stored, page, (size_t)slot.len);
 	engine->stats.ticks_decrypt += uc_port_ticks() - begin;
 	return page_done(engine, &slot);

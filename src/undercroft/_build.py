@@ -6,7 +6,8 @@
 ``host`` is the engine as a shared library of this machine, ``asan`` the same
 under sanitizers, ``aarch64`` the same for arm64 Linux; ``tests`` and ``fuzz``
 are the engine's C tests and fuzzers, ``armtests`` the tests for user-mode
-emulation; ``ta`` is the signed Trusted Application of the emulated board.
+emulation, ``secrets`` the program that valgrind watches; ``ta`` is the signed
+Trusted Application of the emulated board.
 Kernels and libcrypto come from Debian's signed packages, the host's AEGIS from
 libaegis's source, the CBOR decoders from the schema in ``spec/``; the rest is
 make's work. Nothing is compiled again that has not changed, and several processes
@@ -34,7 +35,9 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 BUILD: Final = ROOT / "build"
 LIBRARY_NAME: Final = "libundercroft_engine.so"
-TARGETS: Final = ("host", "asan", "aarch64", "tests", "fuzz", "armtests", "ta")
+TARGETS: Final = (
+    *("host", "asan", "aarch64", "tests", "fuzz", "armtests", "secrets", "ta"),
+)
 
 _TRIPLETS: Final = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 _FOR_ARM64: Final = ("aarch64", "armtests")
@@ -42,6 +45,7 @@ _TOOLS: Final = {
     "host": ("make", "gcc"),
     "asan": ("make", "gcc"),
     "tests": ("make", "gcc"),
+    "secrets": ("make", "gcc", "valgrind"),
     "fuzz": ("make", "clang"),
     "aarch64": ("make", "aarch64-linux-gnu-gcc"),
     "armtests": ("make", "aarch64-linux-gnu-gcc"),
@@ -77,6 +81,8 @@ def build(target: str) -> Path:
         return BUILD / "engine-asan" / "tests"
     if target == "armtests":
         return BUILD / "engine-armtests" / "tests"
+    if target == "secrets":
+        return BUILD / "engine-secrets"
     if target == "fuzz":
         return BUILD / "engine-fuzz"
     return BUILD / f"engine-{target}" / LIBRARY_NAME

@@ -9,7 +9,7 @@ windows of everything that must not leave it::
     proof = quick_proof(board, secrets, infer=lambda: session.run(None, feeds))
     print(proof.line)
 
-That the search would find what it looks for is shown by `tests/device`, which
+That the search would find what it looks for is shown by `tests/attacks`, which
 runs the same search over a run of the same engine in the normal world.
 """
 

@@ -8,11 +8,14 @@
  * output, for each: one byte, 1 or 0, the tag, then the buffer as it was left. The buffer ends where memory ends, and, if
  * whole pages of the system fit, begins there as well: a cipher that leaves it ends this program.
  */
+#ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "uc_port.h"
 #include "uc_spec.h"
@@ -32,13 +35,14 @@ void uc_port_wipe(void *memory, size_t len)
 struct buffer {
 	uint8_t *mapped;
 	size_t mapped_bytes;
+	size_t len;
 	uint8_t *data;
 };
 
 static struct buffer guarded(size_t len)
 {
 	size_t whole = (len + GUARD_BYTES - 1) / GUARD_BYTES * GUARD_BYTES;
-	struct buffer buffer = {.mapped_bytes = whole + 2 * (size_t)GUARD_BYTES};
+	struct buffer buffer = {.len = len, .mapped_bytes = whole + 2 * (size_t)GUARD_BYTES};
 
 	buffer.mapped = mmap(NULL, buffer.mapped_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer.mapped == MAP_FAILED ||
@@ -52,6 +56,7 @@ int main(int argc, char **argv)
 {
 	uint8_t head[72] = {0};
 	uint8_t *tag = head + 52;
+	struct buffer buffer = {0};
 	long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : 1;
 
 	while (fread(head, 1, sizeof(head), stdin) == sizeof(head)) {
@@ -65,12 +70,18 @@ int main(int argc, char **argv)
 		memcpy(&seals, head + 4, 4);
 		memcpy(&len, head + 68, 4);
 
-		struct buffer buffer = guarded(len);
+		/* Messages of one length lie in one place: traces are compared. */
+		if (!buffer.mapped || buffer.len != len) {
+			if (buffer.mapped)
+				munmap(buffer.mapped, buffer.mapped_bytes);
+			buffer = guarded(len);
+		}
 		uint8_t *data = buffer.data;
 		uint8_t *input = calloc(1, (size_t)len + 1);
 
 		if (!input || fread(input, 1, len, stdin) != len)
 			return 2;
+		(void)getppid(); /* a mark, for tests/constant_time/trace.c */
 		if (!uc_port_aead_init(&aead, suite, head + 8))
 			return 3;
 		for (long i = 0; i < rounds; i++) {
@@ -80,11 +91,11 @@ int main(int argc, char **argv)
 			else
 				good = uc_port_aead_open(&aead, head + 40, data, len, tag);
 		}
+		(void)getppid();
 		fwrite(&good, 1, 1, stdout);
 		fwrite(tag, 1, 16, stdout);
 		fwrite(data, 1, len, stdout);
 		free(input);
-		munmap(buffer.mapped, buffer.mapped_bytes);
 	}
 	return 0;
 }

@@ -99,7 +99,11 @@ static uint32_t wild(struct fuzz_bytes *bytes)
 {
 	struct uc_param params[4] = {0};
 	uint8_t data[512] = {0};
-	uint32_t command = fuzz_upto(bytes, 9);
+	/* Those that there are, the gap between them, and one too many. */
+	uint32_t command = fuzz_upto(bytes, UC_CMD_ATTEST + 3);
+
+	for (uint32_t i = fuzz_upto(bytes, 80); i != 0; i--)
+		data[i] = fuzz_u8(bytes);
 
 	for (uint32_t i = 0; i < 4; i++) {
 		params[i].type = fuzz_upto(bytes, 4);
@@ -112,10 +116,16 @@ static uint32_t wild(struct fuzz_bytes *bytes)
 	if (!uc_service_command(&device.session, command, params))
 		return UC_ST_OK;
 	/* These do not end anything; what else went wrong did. */
-	return command == UC_CMD_INFO || command == UC_CMD_DEVICE_KEY ||
-			       command == UC_CMD_STATS || command > UC_CMD_CLOSE
-		       ? UC_ST_OK
-		       : params[0].a;
+	switch (command) {
+	case UC_CMD_INFO:
+	case UC_CMD_DEVICE_KEY:
+	case UC_CMD_STATS:
+	case UC_CMD_UPDATE:
+	case UC_CMD_ATTEST:
+		return UC_ST_OK;
+	default:
+		return uc_service_types(command) ? params[0].a : UC_ST_OK;
+	}
 }
 
 static void one_command(struct fuzz_bytes *bytes)

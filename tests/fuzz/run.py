@@ -53,6 +53,7 @@ class Fuzzer:
 
 
 FUZZERS = {
+    "fuzz_attest": Fuzzer(200, seeds=50, executions_per_second=20, deep_per_second=10),
     "fuzz_open": Fuzzer(2048, seeds=4, executions_per_second=100, deep_per_second=0.1),
     "fuzz_program": Fuzzer(600, seeds=50, executions_per_second=30, deep_per_second=10),
     "fuzz_service": Fuzzer(
@@ -129,6 +130,15 @@ def update_seeds() -> list[bytes]:
     ]
 
 
+def service_seeds() -> list[bytes]:
+    """Return inferences as fuzz_service.c reads them, for streams of so many pages."""
+    loaded, infer, inputs, push, output = [1], [18], [22, 1], [0, 5, 0], [26, 0, 0, 3]
+    return [
+        bytes(loaded + infer + inputs + push * pages + output * 4)
+        for pages in range(1, 60)
+    ]
+
+
 def seed(name: str, fuzzer: Fuzzer, corpus: Path) -> int:
     """Write a fuzzer's seeds into its corpus; return how many files it has."""
     corpus.mkdir(parents=True, exist_ok=True)
@@ -138,6 +148,7 @@ def seed(name: str, fuzzer: Fuzzer, corpus: Path) -> int:
         seeds = update_seeds()
     else:
         seeds = random_seeds(64, fuzzer.longest_bytes // 2)
+        seeds += service_seeds() if name == "fuzz_service" else []
     for content in seeds:
         (corpus / hashlib.sha1(content, usedforsecurity=False).hexdigest()).write_bytes(
             content

@@ -12,10 +12,16 @@ import pytest
 RUN = Path(__file__).with_name("run.py")
 
 
+# What each reads: a challenge; header and license; a program; commands; an update.
+FUZZERS = ["fuzz_attest", "fuzz_open", "fuzz_program", "fuzz_service", "fuzz_update"]
+
+
+def test_every_fuzzer_is_run() -> None:
+    assert sorted(path.stem for path in RUN.parent.glob("fuzz_*.c")) == FUZZERS
+
+
 @pytest.mark.engine
-@pytest.mark.parametrize(
-    "name", ["fuzz_open", "fuzz_program", "fuzz_service", "fuzz_update"]
-)
+@pytest.mark.parametrize("name", FUZZERS)
 def test_fuzzer(name: str) -> None:
     done = subprocess.run(
         [sys.executable, RUN, "--seconds", "8", name],

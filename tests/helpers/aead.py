@@ -8,6 +8,7 @@ Trusted Application, with the same objects of OpenSSL's, in user-mode emulation.
 from __future__ import annotations
 
 import functools
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -28,8 +29,8 @@ _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wswitch-enum")
 
 
 @functools.cache
-def binary(place: str) -> Path:
-    """Build the program."""
+def binary(place: str, *flags: str) -> Path:
+    """Build the program; flags are of the compiler for arm64."""
     if place == "host":
         return program(
             "aead", "tests/engine/aead_main.c", "tests/conformance/no_device.c"
@@ -43,8 +44,8 @@ def binary(place: str) -> Path:
         ["aarch64-linux-gnu-ar", "x", libraries / "libcrypto.a", *objects],
         cwd=folder,
     )
-    target = folder / "aead"
-    command = ["aarch64-linux-gnu-gcc", "-std=c11", *_WARNINGS, "-static"]
+    target = folder / f"aead{'-'.join(('', *flags)).replace('/', '_')}"
+    command = ["aarch64-linux-gnu-gcc", "-std=c11", *_WARNINGS, "-static", *flags]
     command += ["-O3", "-mno-strict-align", f"-I{ROOT / 'engine' / 'include'}"]
     command += [str(ROOT / "engine" / "port" / f"{name}.c") for name in _SOURCES]
     command += [str(ROOT / "tests" / "engine" / "aead_main.c")]
@@ -80,6 +81,22 @@ def run_all(place: str, messages: list[bytes]) -> list[tuple[bool, bytes, bytes]
 def run(place: str, packed: bytes) -> tuple[bool, bytes, bytes]:
     """Return what `run_all` does, of one message."""
     return run_all(place, [packed])[0]
+
+
+def traces(messages: list[bytes], plugin: Path, *flags: str) -> list[str]:
+    """Return what the plugin says of each message on arm64: the way it took."""
+    words = ["qemu-aarch64", "-cpu", CPU, "-plugin", str(plugin)]
+    done = subprocess.run(
+        [*words, str(binary("armv8", *flags))],
+        input=b"".join(messages),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    marks = re.findall(r"^trace (.*)$", done.stderr.decode(), re.MULTILINE)
+    # The first mark of each ends what lies between two messages.
+    assert len(marks) == 2 * len(messages)
+    return marks[1::2]
 
 
 def instructions(packed: bytes, rounds: int, folder: Path) -> int:

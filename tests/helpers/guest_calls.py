@@ -8,9 +8,10 @@
 
 and a PARAM one of ``["none"]``, ``["value_input", a, b]``, ``["value_inout", a,
 b]``, ``["value_output"]``, ``["in", hex]``, ``["inout", hex]``, ``["out", size]``
-(temporary memory), ``["null_in", size]``, ``["null_out", size]`` (no memory, but a
-size), ``["buffer_in", size]`` (the session's registered memory). For hex, ``@NAME``
-stands for one of the request's blobs, ``@NAME^PLACE:MASK`` for it with a byte changed.
+(temporary memory), ``["out", size, NAME]`` (what came out is a blob from then on),
+``["null_in", size]``, ``["null_out", size]`` (no memory, but a size), ``["buffer_in",
+size]`` (the session's registered memory). For hex, ``@NAME`` stands for one of the
+request's blobs, ``@NAME^PLACE:MASK`` for it with a byte changed.
 """
 
 from __future__ import annotations
@@ -101,6 +102,9 @@ def call(
                 "size": operation.params[index].tmpref.size,
                 "memory": memories[index].raw[: sizes[index]].hex(),
             }
+    for index, (kind, *arguments) in enumerate(params):
+        if kind == "out" and len(arguments) > 1:
+            blobs[arguments[1]] = outputs[str(index)]["memory"]
     return answer | {"values": values, "outputs": outputs}
 
 

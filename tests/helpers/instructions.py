@@ -32,6 +32,7 @@ from undercroft._build import BUILD, ROOT
 from undercroft._host import require_tools
 
 _PLUGIN_VERSION_2 = 9  # the QEMU that began to refuse version 1
+COUNTER = ROOT / "tests" / "engine" / "ops" / "insn_count.c"
 _RELU6 = (0.0, 6.0)
 
 
@@ -174,8 +175,8 @@ def _merged(layers: list[Layer]) -> Iterator[Layer]:
 
 
 @functools.cache
-def build_plugin() -> Path:
-    """Compile the counting plugin for the QEMU that is installed."""
+def build_plugin(source: Path = COUNTER) -> Path:
+    """Compile a plugin, the counting one, for the QEMU that is installed."""
     require_tools(("gcc", "qemu-aarch64"), purpose="count instructions")
     said = subprocess.run(
         ["qemu-aarch64", "--version"], check=True, capture_output=True, text=True
@@ -183,9 +184,8 @@ def build_plugin() -> Path:
     found = re.search(r"version (\d+)", said)
     assert found, said
     version = 2 if int(found[1]) >= _PLUGIN_VERSION_2 else 1
-    out = BUILD / "tests" / "ops" / f"insn_count_v{version}.so"
+    out = BUILD / "tests" / "ops" / f"{source.stem}_v{version}.so"
     out.parent.mkdir(parents=True, exist_ok=True)
-    source = ROOT / "tests" / "engine" / "ops" / "insn_count.c"
     subprocess.run(
         [
             *("gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"),

@@ -31,6 +31,8 @@ from undercroft.seal import seal
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from undercroft.plan import WeightsFormat
+
     Infer = Callable[[], list[npt.NDArray[np.float32]]]
 
 DEFAULT_ROUNDS: Final = 7
@@ -128,12 +130,18 @@ def _row(subject: Subject, rounds: int) -> WallRow:
     )
 
 
+def engine_answer(subject: Subject, weights: WeightsFormat) -> npt.NDArray[np.float32]:
+    """Return what the engine on this machine answers, all outputs in one row."""
+    with _engine(subject, weights) as engine:
+        return _joined(engine())
+
+
 @contextmanager
-def _engine(subject: Subject) -> Iterator[Infer]:
+def _engine(subject: Subject, weights: WeightsFormat = "f32") -> Iterator[Infer]:
     from undercroft._device.client import ModelClient
     from undercroft._device.host import HostDevice
 
-    plan = make_plan(subject, None)
+    plan = make_plan(subject, None, weights)
     arena_bytes = -(-plan.arena_bytes // _PAGE_BYTES) * _PAGE_BYTES
     key, signing_key = ModelKey.generate(), ProviderKey.generate()
     inputs = list(subject.inputs.values())

@@ -208,7 +208,7 @@ def test_recorded_results_keep_the_promises():
     rows = program.recorded()
     for row in rows:
         assert row.secure_peak_bytes <= row.budget_bytes
-        assert row.max_rel_error <= (1e-4 if row.weights == "f32" else 0.1)
+        assert row.max_rel_error <= (1e-4 if row.weights == "f32" else 0.2)
     for goal in program.goals.goals(rows):
         missed = {(goal.name, found.model) for found in goal.missed}
         assert missed <= MISSED

@@ -13,6 +13,7 @@ from undercroft import _board
 from undercroft._bench import run as bench_run
 from undercroft._bench.guest import bytes_of
 from undercroft._bench.run import file_subject, measure
+from undercroft._bench.wall import engine_answer
 from undercroft.errors import HarnessError
 
 BUDGETS = [1 << 20, 2 << 20]
@@ -96,6 +97,26 @@ def test_what_was_answered_is_not_asked_again(board, subject):
     assert not board.tasks
     measure([subject], BUDGETS[:1], again=True)
     assert board.tasks == ["onnxruntime", "host:", "tee:"]
+
+
+def test_rounded_weights_answer_what_the_engine_here_does(board, subject, monkeypatch):
+    right = engine_answer(subject, "int8")
+    f32 = board.output
+    error = np.abs(right - f32).max() / np.abs(f32).max()
+    assert error > 1e-4
+    tee = bench_run.run_on_board
+
+    def answer(board_name, module, task, exchange, **more):
+        board.output = right if task.get("device") == "tee:" else f32
+        return tee(board_name, module, task, exchange, **more)
+
+    monkeypatch.setattr(bench_run, "run_on_board", answer)
+    row = measure([subject], BUDGETS[:1], weights="int8").rows[0]
+    assert row.max_rel_error == pytest.approx(error)
+    monkeypatch.setattr(bench_run, "run_on_board", tee)
+    board.output = f32
+    failed = measure([subject], BUDGETS[:1], weights="int8", again=True)
+    assert "answers wrongly" in failed.failures[0].message
 
 
 def test_other_programs_of_ours_are_measured_anew(board, subject):

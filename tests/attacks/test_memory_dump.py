@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing of a sealed model is ever in the normal world; and the search works.
+"""Memory and disks of the normal world dumped while a model infers.
 
-The board's whole normal-world memory and its disks are read from outside, at
-moments in the middle of inferences, and searched for 16-byte windows of the
-weights, the program, the keys and the activations. The same search over a run
-of the same engine in the normal world of the same board, afterwards, finds every
-kind of them.
+Asset: weights, program, keys and activations.
+Attack: the board's whole normal-world memory and disks read from outside, in the middle
+    of inferences, and searched for 16-byte windows.
+Defence: plaintext exists in secure memory alone, which nobody reads from there. The
+    same search over a run of the same engine in the normal world finds every kind of
+    secret.
+Invariant: 1, 7
+Runs on: board
+Also: tests/unit/test_leaks.py, tests/unit/test_leakproof.py
 """
 
 from __future__ import annotations
@@ -16,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from helpers.attacked import assert_right
 from undercroft import _board, _models
 from undercroft._bench.exchange import Exchange, run_on_board
 from undercroft._bench.guest import array_of, bytes_of
@@ -68,6 +74,8 @@ class Runs:
     control_copy: list[Path]
     secure_output: np.ndarray
     control_output: np.ndarray
+    last_output: np.ndarray
+    expected: np.ndarray
     live_line: str
     live_leaked: int
     live_inferences: int
@@ -123,6 +131,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             live = quick_proof(
                 board, secrets, infer=lambda: session.run(None, {"x": photo})
             )
+            (last_output,) = session.run(None, {"x": photo})
 
         device_key = X25519PrivateKey.generate()
         public = device_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -159,6 +168,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             control_copy=control_copy,
             secure_output=secure_output,
             control_output=control_output,
+            last_output=last_output,
+            expected=onnxruntime.InferenceSession(str(onnx_path)).run(
+                None, {"x": photo}
+            )[0],
             live_line=live.line,
             live_leaked=live.result.without(INPUT).clean is False,
             live_inferences=live.inferences,
@@ -167,6 +180,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         )
     finally:
         _board.down(BOARD, wipe=True)
+
+
+def test_the_next_honest_answer_is_right(runs):
+    assert_right([runs.last_output], [runs.expected])
 
 
 def test_enough_is_looked_for(runs):

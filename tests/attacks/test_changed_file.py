@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Not one changed byte of a small sealed file is accepted, wherever it is.
+"""A sealed file changed in any byte, cut, or with its pages in other places.
 
-The whole way on the host engine: the file is read, opened with its license,
-loaded and run. A changed byte must end that with an error, before an answer.
+Asset: the answer, and what a wrong program or weights would make of secure memory.
+Attack: every byte of a small file changed; pages swapped, repeated, of another sealing
+    of the same model; the file cut at any place.
+Defence: a page is verified at its index, below a key that its header makes, before any
+    of its bytes is used.
+Invariant: 1, 4
+Runs on: host
+Also: tests/device/test_client_engine.py, tests/engine/test_run.c
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import undercroft as uc
+from helpers.attacked import assert_right
 from helpers.provider import Device, test_key
 from undercroft._device.client import ModelClient
 from undercroft._device.host import HostDevice, NoProtectionWarning
@@ -99,8 +106,13 @@ def small(tmp_path_factory) -> Small:
     return Small(path, permit, host, x, y)
 
 
+def assert_next_is_right(small: Small) -> None:
+    """Hold that the file, untouched again, gives the right answer."""
+    assert_right([small.run()], [small.y])
+
+
 def test_the_untouched_file_gives_the_right_answer(small):
-    np.testing.assert_allclose(small.run(), small.y, rtol=1e-4, atol=1e-5)
+    assert_next_is_right(small)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -118,7 +130,7 @@ def test_no_change_of_one_byte_is_accepted(small, part):
     finally:
         os.close(descriptor)
     assert small.path.read_bytes() == good
-    test_the_untouched_file_gives_the_right_answer(small)
+    assert_next_is_right(small)
 
 
 def slots(small: Small) -> tuple[bytes, list[bytes]]:
@@ -142,6 +154,7 @@ def test_no_two_pages_can_change_places(small):
                     small.run()
     finally:
         small.path.write_bytes(good)
+    assert_next_is_right(small)
 
 
 def test_no_page_can_stand_for_another(small):
@@ -159,6 +172,7 @@ def test_no_page_can_stand_for_another(small):
                     small.run()
     finally:
         small.path.write_bytes(good)
+    assert_next_is_right(small)
 
 
 def test_pages_of_another_sealing_of_the_same_model_are_refused(small, tmp_path):
@@ -183,6 +197,7 @@ def test_pages_of_another_sealing_of_the_same_model_are_refused(small, tmp_path)
                 small.run()
     finally:
         small.path.write_bytes(good)
+    assert_next_is_right(small)
 
 
 def test_every_truncation_is_refused_before_the_device_sees_it(small):
@@ -194,3 +209,4 @@ def test_every_truncation_is_refused_before_the_device_sees_it(small):
                 small.run()
     finally:
         small.path.write_bytes(good)
+    assert_next_is_right(small)
