@@ -11,8 +11,8 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format gen check-gen engine ta board bench \
-	fuzz test-models test-quick test-exhaustive test-attacks test-provider-load \
-	clean lock
+	fuzz fuzz-nightly coverage test-endurance test-models test-quick \
+	test-exhaustive test-attacks test-provider-load clean lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -98,6 +98,12 @@ test-provider-load: $(STAMPS)/venv ## 100,000 licenses from 8 clients, the datab
 		$(BIN)/python -m pytest -m load tests/provider/test_load.py
 	@$(BIN)/python benchmarks/licenses.py --record
 
+test-endurance: $(STAMPS)/venv engine ## 10,000 inferences in a row; records what memory they needed
+	@$(BIN)/python -m pytest tests/engine/test_endurance.py -m exhaustive
+
+coverage: $(STAMPS)/venv ## which lines of the engine the tests run; half an hour, records results
+	@$(BIN)/python tools/coverage.py
+
 test-quick: $(STAMPS)/venv engine ## without the board
 	@$(BIN)/python -m pytest -m "not board and not slow and not exhaustive and not zoo and not load and not attacks"
 
@@ -109,6 +115,11 @@ test-models: setup ## every known network in every budget, host and board; recor
 fuzz: $(STAMPS)/venv ## fuzz the C parsers and the program checker, SECONDS each
 	@$(BIN)/python -m undercroft._build fuzz
 	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
+fuzz-nightly: $(STAMPS)/venv ## ten million inputs to each fuzzer, as far as ten hours go; records results
+	@$(BIN)/python -m undercroft._build fuzz
+	@$(BIN)/python tests/fuzz/run.py --executions 10000000 --seconds 36000 \
+		--record benchmarks/results/fuzzing.json
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes \

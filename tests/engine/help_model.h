@@ -96,6 +96,9 @@ struct help_device {
 
 #define HELP_PAINT 0xA5
 
+/* While true, there are no random bytes to be had. */
+extern bool help_random_fails;
+
 /* The memory is painted. */
 void help_device_init(struct help_device *device, size_t len);
 void help_device_free(struct help_device *device);

@@ -419,6 +419,28 @@ static void check_open(void)
 	free(data);
 }
 
+/* An operator that this engine does not have, in a program that verifies. */
+static void check_unsupported(void)
+{
+	uint16_t code = model.ops[0].code;
+
+	CONTEXT("an operator of another version");
+	CHECK_EQUAL(help_command(&device, UC_CMD_CLOSE, 0, 0, NULL, 0),
+		    UC_ST_OK);
+	model.ops[0].code = 250;
+	help_encode(&model);
+	help_seal(&model);
+	CHECK_EQUAL(help_open(&device, &model), UC_ST_OK);
+	CHECK_EQUAL(help_push_wanted(&device, &model, 9),
+		    UC_ST_UNSUPPORTED_OP);
+	CHECK_EQUAL(device.params[0].b, 0);
+	CHECK_EQUAL(help_state(&device), UC_STATE_EMPTY);
+	CHECK(help_all_bytes(&device, 0, device.len, 0));
+	model.ops[0].code = code;
+	help_encode(&model);
+	help_seal(&model);
+}
+
 int main(void)
 {
 	help_sample(&model, 30, 1, 0);
@@ -434,6 +456,7 @@ int main(void)
 	check_unknown();
 	check_records();
 	check_count();
+	check_unsupported();
 	check_open();
 	help_device_free(&device);
 	help_free(&model);

@@ -301,6 +301,27 @@ static void check_order(void)
 	}
 }
 
+/* Nothing leaves below a key that is not there; the next inference is served. */
+static void check_without_random_bytes(void)
+{
+	uint32_t status = UC_ST_OK;
+
+	go_to(UC_STATE_SPILLING);
+	CHECK_EQUAL(help_command(&device, UC_CMD_INFER, 0, 0, NULL, 0),
+		    UC_ST_BAD_STATE);
+	CONTEXT("no random bytes for the key of a spill");
+	CHECK_EQUAL(help_command(&device, UC_CMD_INFER, 0, 0, NULL, 0),
+		    UC_ST_OK);
+	help_random_fails = true;
+	status = help_inputs(&device, &bands, 3);
+	if (status == UC_ST_OK)
+		status = help_push_wanted(&device, &bands, 1);
+	help_random_fails = false;
+	CHECK_EQUAL(status, UC_ST_INTERNAL);
+	CHECK_EQUAL(help_state(&device), UC_STATE_READY);
+	go_to(UC_STATE_SPILLING);
+}
+
 /* ---- what the checker refuses ---- */
 
 static enum uc_status check_program(void)
@@ -410,6 +431,7 @@ int main(void)
 	check_answer();
 	check_secrecy();
 	check_order();
+	check_without_random_bytes();
 	help_device_free(&device);
 	check_refusals();
 	help_free(&whole);

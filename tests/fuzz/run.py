@@ -2,29 +2,39 @@
 """Run every fuzzer for a while and judge the result.
 
     python tests/fuzz/run.py --seconds 60 [fuzz_program ...]
+    python tests/fuzz/run.py --executions 10000000 --seconds 36000 --record FILE
 
 A fuzzer that finds nothing because it tries nothing is a failure too: each
 must start from at least so many seeds, execute at least so many inputs, and
 get past the checks at least so often ("deep": a program that was accepted and
 run, an answer that was read, a license that was opened). Corpora are kept in
 `build/fuzz/corpus`, findings in `build/fuzz/findings`.
+
+With `--executions` each stops after so many inputs; one that does not get so far
+in the time it has is recorded as it is, and fails. `--record` writes down what
+each fuzzer did, and leaves what the file says of others.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
+import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from undercroft._build import BUILD, build
+from undercroft._build import BUILD, ROOT, build
 from undercroft._format import cbor
 from undercroft._format.header import SealedHeader
 from undercroft._host import require_tools
@@ -50,6 +60,29 @@ class Fuzzer:
     seeds: int
     executions_per_second: float
     deep_per_second: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a fuzzer did.
+
+    Attributes:
+        executions: inputs that were tried.
+        deep: how many of them got past the checks.
+        corpus: inputs kept, each of which reaches something that no other does.
+        seconds: of wall clock.
+        findings: inputs that made it fail.
+        sources: the last commit of these sources when it began.
+        date: when it ended.
+    """
+
+    executions: int
+    deep: int
+    corpus: int
+    seconds: int
+    findings: int
+    sources: str
+    date: str
 
 
 FUZZERS = {
@@ -156,46 +189,93 @@ def seed(name: str, fuzzer: Fuzzer, corpus: Path) -> int:
     return len(list(corpus.iterdir()))
 
 
-def run(name: str, fuzzer: Fuzzer, folder: Path, seconds: int) -> list[str]:
-    """Run one fuzzer; return what is wrong."""
+def run(
+    name: str,
+    fuzzer: Fuzzer,
+    folder: Path,
+    seconds: int,
+    executions: int | None = None,
+) -> tuple[Outcome, list[str]]:
+    """Run one fuzzer; return what it did and what is wrong."""
     corpus = CORPUS / name
     findings = FINDINGS / name
     findings.mkdir(parents=True, exist_ok=True)
     seeds = seed(name, fuzzer, corpus)
-    done = subprocess.run(
-        [
-            folder / name,
-            f"-max_total_time={seconds}",
-            f"-max_len={fuzzer.longest_bytes}",
-            "-len_control=0",
-            "-timeout=30",
-            "-rss_limit_mb=2048",
-            "-print_final_stats=1",
-            "-verbosity=0",
-            f"-artifact_prefix={findings}/",
-            corpus,
-        ],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env={**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"},
+    begun = time.monotonic()
+    sources = _sources()
+    with tempfile.TemporaryDirectory() as scratch:
+        # A copy, so that building anew does not end a run of hours.
+        program = shutil.copy(folder / name, scratch)
+        done = subprocess.run(
+            [
+                program,
+                f"-max_total_time={seconds}",
+                *([] if executions is None else [f"-runs={executions}"]),
+                f"-max_len={fuzzer.longest_bytes}",
+                "-len_control=0",
+                # By the wall clock, of a machine that may have other things to do.
+                f"-timeout={30 if executions is None else 600}",
+                "-rss_limit_mb=2048",
+                "-print_final_stats=1",
+                "-verbosity=0",
+                f"-artifact_prefix={findings}/",
+                corpus,
+            ],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env={**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"},
+        )
+    outcome = Outcome(
+        executions=_number(r"number_of_executed_units:\s*(\d+)", done.stderr),
+        deep=_number(r"^deep: (\d+)", done.stderr),
+        corpus=len(list(corpus.iterdir())),
+        seconds=round(time.monotonic() - begun),
+        findings=int(done.returncode != 0),
+        sources=sources,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )
     if done.returncode != 0:
         lines = done.stderr.splitlines()[-60:]
-        return [f"it found a fault, kept in {findings}:", *lines]
-    executions = _number(r"number_of_executed_units:\s*(\d+)", done.stderr)
-    deep = _number(r"^deep: (\d+)", done.stderr)
-    sys.stdout.write(f"{name}: {seeds} seeds, {executions} runs, {deep} of them deep\n")
+        return outcome, [f"it found a fault, kept in {findings}:", *lines]
+    sys.stdout.write(
+        f"{name}: {seeds} seeds, {outcome.executions} runs, {outcome.deep} of them "
+        f"deep\n"
+    )
+    sys.stdout.flush()
+    least_executions = executions or fuzzer.executions_per_second * seconds
     problems = []
     for what, got, least in (
         ("seeds", seeds, fuzzer.seeds),
-        ("runs", executions, fuzzer.executions_per_second * seconds),
-        ("deep runs", deep, fuzzer.deep_per_second * seconds),
+        ("runs", outcome.executions, least_executions),
+        (
+            "deep runs",
+            outcome.deep,
+            1 if executions else fuzzer.deep_per_second * seconds,
+        ),
     ):
         if got < least:
             problems.append(f"{got} {what}, at least {least:.0f} are expected")
-    return problems
+    return outcome, problems
+
+
+def record(path: Path, name: str, outcome: Outcome) -> None:
+    """Write down what one fuzzer did, beside the others."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[name] = asdict(outcome)
+    path.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
+
+
+def _sources() -> str:
+    done = subprocess.run(
+        ["git", "log", "-1", "--format=%h", "--", "engine", "spec", "tests/fuzz"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    return done.stdout.strip() or "unknown"
 
 
 def _number(pattern: str, text: str) -> int:
@@ -207,6 +287,8 @@ def main() -> int:
     """Run the fuzzers that are named, or all; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="for each fuzzer")
+    parser.add_argument("--executions", type=int, help="and no more, for each fuzzer")
+    parser.add_argument("--record", type=Path, help="a JSON file of what was done")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FUZZERS))
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(FUZZERS)
@@ -220,7 +302,12 @@ def main() -> int:
         return error.exit_code
     failed = False
     for name in arguments.names or sorted(FUZZERS):
-        for problem in run(name, FUZZERS[name], folder, arguments.seconds):
+        outcome, problems = run(
+            name, FUZZERS[name], folder, arguments.seconds, arguments.executions
+        )
+        if arguments.record:
+            record(arguments.record, name, outcome)
+        for problem in problems:
             sys.stderr.write(f"{name}: {problem}\n")
             failed = True
     return int(failed)
