@@ -96,7 +96,7 @@ test-attacks: setup ## every combination of the attacks, where make test takes a
 test-provider-load: $(STAMPS)/venv ## 100,000 licenses from 8 clients, the database killed meanwhile; and in bulk; records results
 	@UNDERCROFT_RECORD=benchmarks/results/license-service.json \
 		$(BIN)/python -m pytest -m load tests/provider/test_load.py
-	@$(BIN)/python benchmarks/licenses.py --record
+	@$(BIN)/python benchmarks/bulk_licenses.py --record
 
 test-endurance: $(STAMPS)/venv engine ## 10,000 inferences in a row; records what memory they needed
 	@$(BIN)/python -m pytest tests/engine/test_endurance.py -m exhaustive

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from helpers.license_service import MODEL_NAME, make_service
 from undercroft._provider import migrate
+from undercroft._provider import store as store_module
 from undercroft._provider.app import create_app
 from undercroft._provider.problems import ProblemError
 from undercroft._provider.store import Store
@@ -96,6 +97,20 @@ def test_a_commit_whose_answer_is_lost_is_found_by_the_same_request(
     refused = issue(postgres_api, device_id, None)
     assert refused.status_code == 409
     assert refused.json()["license_id"] == row["license_id"]
+
+
+def test_a_database_that_does_not_answer_in_time(new_database, monkeypatch) -> None:
+    """A late answer to one question is never taken for that to another one."""
+    monkeypatch.setattr(store_module, "WAIT_SECONDS", 1)
+    monkeypatch.setattr(store_module, "POOL_SIZE", 1)
+    store = Store(new_database())
+    for number, opened in enumerate((store.read, store.write)):
+        with pytest.raises(ProblemError) as caught, opened() as session:
+            session.execute(text("SELECT 'late', pg_sleep(2)"))
+        assert caught.value.kind == "database-unavailable"
+        with opened() as session:
+            assert session.scalar(text(f"SELECT {number}")) == number
+    store.close()
 
 
 def test_an_sqlite_file_that_is_locked_by_others(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `undercroft license issue --devices` costs for a large list.
 
-python benchmarks/licenses.py                     # 100,000 devices, print
-python benchmarks/licenses.py --devices 20000
-python benchmarks/licenses.py --record            # write results/licenses.json
+python benchmarks/bulk_licenses.py                  # 100,000 devices, print
+python benchmarks/bulk_licenses.py --devices 20000
+python benchmarks/bulk_licenses.py --record         # write it to results/
 
 The command runs as a user runs it, in a process of its own; time and memory are
 those of it and its workers, starting and stopping included.
@@ -25,7 +25,7 @@ from typing import Any
 from undercroft._bench.environment import host
 from undercroft.keys import ModelKey, ProviderKey
 
-RESULT = Path(__file__).parent / "results" / "licenses.json"
+RESULT = Path(__file__).parent / "results" / "bulk-licenses.json"
 TARGET_SECONDS = 60.0
 
 
