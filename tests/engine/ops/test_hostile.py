@@ -93,7 +93,7 @@ REFUSED: dict[str, Op] = {
     "depthwise_multiplier": replace(DEPTHWISE, out=(1, 8, 8, 32)),
     "depthwise_groups": replace(DEPTHWISE, groups=8),
     "depthwise_too_many_taps": replace(
-        DEPTHWISE, kernel=(26, 1), pads=(13, 0, 12, 0), out=(1, 8, 8, 16)
+        DEPTHWISE, kernel=(50, 1), pads=(25, 0, 24, 0), out=(1, 8, 8, 16)
     ),
     "depthwise_kernel_zero": replace(DEPTHWISE, kernel=(0, 0)),
     "depthwise_output_too_high": replace(DEPTHWISE, out=(1, 9, 8, 16)),
