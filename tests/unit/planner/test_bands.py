@@ -84,7 +84,8 @@ def test_a_residual_waits_for_its_branch() -> None:
     x = net.conv(0, 32)
     for _ in range(3):
         x = net.add(x, net.conv(net.conv(x, 32), 32))
-    assert rows(check(net, net.conv(x, 4, 1))[0]) == {"fused"}
+    plan = check(net, net.conv(x, 4, 1))[0]
+    assert "fused" in {op.rows for op in plan.ops if op.kind == "add"}
 
 
 def test_enlarging_by_tables_runs_in_bands() -> None:

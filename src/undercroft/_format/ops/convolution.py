@@ -19,11 +19,13 @@ from undercroft._spec import Op
 
 _DEPTHWISE_SLOTS: Final = (3, 4, 9, 25, 49)
 MOST_DEPTHWISE_TAPS: Final = _DEPTHWISE_SLOTS[-1]
-# f32 GEMM kernels with 4-lane fused multiply-add, counted on the emulated
-# board: 3.2 to 3.3 multiply-accumulates an instruction; with edges, 3.
-MACS_PER_INSTRUCTION: Final = 3.0
-# Depthwise kernels reload their input: 3.6 M in 2.56 M instructions.
-_DEPTHWISE_MACS_PER_INSTRUCTION: Final = 1.4
+# Multiply-accumulates an instruction, of the kernels with 4-lane fused
+# multiply-add, counted in user-mode emulation over all layers of a network
+# (benchmarks/results/operators-arm64.json): 3.2 to 3.4 in the mobile networks, 3.5
+# in ResNets and VGG-16.
+MACS_PER_INSTRUCTION: Final = 3.3
+# The same: 2.1 to 2.3.
+_DEPTHWISE_MACS_PER_INSTRUCTION: Final = 2.2
 
 
 def depthwise_slots(taps: int) -> int:
