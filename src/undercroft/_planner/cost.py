@@ -49,7 +49,7 @@ SWITCH_INSTRUCTIONS: Final = 60_000
 # A sealed byte on its way from the file through shared memory into the window, and
 # mapping that memory: how moving and switching of EfficientNet-Lite0 grow from 12 to
 # 4 MiB, recorded on the emulated board (docs/benchmarks.md), less the calls.
-STREAM_INSTRUCTIONS_PER_BYTE: Final = 0.46
+STREAM_INSTRUCTIONS_PER_BYTE: Final = 0.31
 # An int8 weight to f32, before it is multiplied: at every inference, wherever
 # the weight lies. Counted in user-mode emulation: 1.06, and 1.1 to 1.2 with
 # what it costs to compute in parts.

@@ -16,7 +16,7 @@ from undercroft._format.ops._base import (
 from undercroft._spec import Op
 
 # Of one row, which reads every weight for one multiplication: counted in user-mode
-# emulation (benchmarks/results/operators-arm64.json), 2.9 to 3.0.
+# emulation (benchmarks/results/operators-arm64.json), 2.9 to 3.0; of many rows 3.4.
 _MACS_PER_INSTRUCTION: Final = 2.95
 
 
