@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -269,7 +270,9 @@ class _Bench:
         how = (device, plan.budget_bytes, self._weights, plan.suite)
         if plan.budget_bytes is None:
             how = (device, None, "f32", plan.suite)
-        return self._answered(measured, subject, *how, self._board.images_key)
+        # Another planner makes something else of the same budget.
+        made = (plan.page_bytes, hashlib.sha256(plan.program()).hexdigest())
+        return self._answered(measured, subject, *how, *made, self._board.images_key)
 
     def _answered(
         self, measured: Callable[[], Answer], subject: Subject, *key: object

@@ -15,6 +15,7 @@ from undercroft._bench.guest import bytes_of
 from undercroft._bench.run import file_subject, measure
 from undercroft._bench.wall import engine_answer
 from undercroft.errors import HarnessError
+from undercroft.plan import plan
 
 BUDGETS = [1 << 20, 2 << 20]
 
@@ -125,6 +126,21 @@ def test_other_programs_of_ours_are_measured_anew(board, subject):
     board.images_key = "changed"
     measure([subject], BUDGETS[:1])
     assert board.tasks == ["host:", "tee:"]
+
+
+def test_another_plan_for_the_same_budget_is_measured_anew(board, subject, monkeypatch):
+    measure([subject], BUDGETS[:1])
+    board.tasks.clear()
+    made = bench_run.make_plan
+
+    def other(subject, budget, *more):
+        if budget is None:
+            return made(subject, budget, *more)
+        return plan(subject.path, budget=budget, page_bytes=4096)
+
+    monkeypatch.setattr(bench_run, "make_plan", other)
+    measure([subject], BUDGETS[:1])
+    assert board.tasks == ["tee:"]
 
 
 def test_failure_of_one_row_leaves_the_others(board, subject):
