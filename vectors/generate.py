@@ -21,6 +21,7 @@ from generators import (  # noqa: E402 needs the path above
     header_vectors,
     license_vectors,
     page_vectors,
+    question_vectors,
     terms_vectors,
     update_vectors,
 )
@@ -36,6 +37,7 @@ GENERATORS = (
     extension_vectors,
     file_vectors,
     page_vectors,
+    question_vectors,
 )
 
 

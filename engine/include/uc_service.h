@@ -30,8 +30,9 @@ struct uc_param {
 
 /*
  * The secure memory that all sessions share. Not for several threads at once.
- * The staging area holds a header and a license while they are checked, so
- * that they need no room in the arena or on the stack.
+ * The staging area holds a header and a license while they are checked, and a
+ * page of a sealed input or output, so that they need no room in the arena or on
+ * the stack.
  */
 struct uc_pool {
 	uint8_t *memory; /* 64-byte aligned */
@@ -43,14 +44,23 @@ struct uc_pool {
 	uint8_t staging[UC_MAX_HEADER_BYTES + UC_MAX_LICENSE_BYTES];
 };
 
+/* The inference under way, as far as it is sealed (spec/private-io.md). */
+struct uc_private_io {
+	uint32_t sealed; /* UC_FEATURE_SEALED_*; 0: a plain inference */
+	uint8_t question_key[32];
+	uint8_t answer_key[32];
+};
+
 struct uc_session {
 	struct uc_pool *pool;
 	struct uc_session *next;
 	uint8_t *region; /* NULL: nothing open */
 	size_t region_len;
 	struct uc_engine *engine;
-	uint64_t commands; /* since the last INFER */
+	uint64_t commands; /* since the last INFER or ASK */
 	struct uc_permit permit;
+	uint8_t header_digest[32]; /* of what is open: SHA-256 */
+	struct uc_private_io private_io;
 };
 
 void uc_pool_init(struct uc_pool *pool, uint8_t *memory, size_t len,

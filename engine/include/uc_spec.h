@@ -175,6 +175,18 @@
 #define UC_TENSOR_DETAIL 65536U
 #define UC_PROGRAM_DETAIL 65535U
 
+/* [private_io] */
+#define UC_PRIVATE_IO_INFO "undercroft private io v1"
+#define UC_QUESTION_LABEL "question"
+#define UC_ANSWER_LABEL "answer"
+#define UC_QUESTION_BYTES 52U
+#define UC_ANSWER_NONCE_BYTES 32U
+#define UC_PRIVATE_PAGE_BYTES 16384U
+
+/* [features] */
+#define UC_FEATURE_SEALED_INPUT 1U
+#define UC_FEATURE_SEALED_OUTPUT 2U
+
 /* [evidence] */
 #define UC_EVIDENCE_PROFILE "tag:undercroft,2026:evidence-1"
 #define UC_HARDWARE_KEY_UNKNOWN 0U
@@ -195,6 +207,7 @@
 #define UC_CMD_FILL 10U
 #define UC_CMD_UPDATE 16U
 #define UC_CMD_ATTEST 17U
+#define UC_CMD_ASK 18U
 
 /* [states] */
 #define UC_STATE_EMPTY 0U
@@ -236,6 +249,8 @@ enum uc_status {
 	UC_ST_UPDATE_NEEDED = 0x030D,
 	UC_ST_OUTDATED_UPDATE = 0x030E,
 	UC_ST_BAD_UPDATE = 0x030F,
+	UC_ST_SEALED_IO_NEEDED = 0x0330,
+	UC_ST_BAD_QUESTION = 0x0331,
 	UC_ST_NO_SECURE_MEMORY = 0x0401,
 	UC_ST_STORAGE = 0x0402,
 	UC_ST_STATE_FULL = 0x0403,

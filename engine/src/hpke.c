@@ -7,8 +7,6 @@
 #include "uc_port.h"
 #include "writer.h"
 
-#define KEY_BYTES 16   /* Nk of AES-128-GCM */
-#define NONCE_BYTES 12 /* Nn */
 #define MODE_BASE 0
 
 struct suite_id {
@@ -86,26 +84,83 @@ static bool decapsulate(const uint8_t enc[UC_HPKE_KEY_BYTES],
 }
 
 /* Section 5.1, KeySchedule in base mode. */
-static bool key_schedule(const uint8_t shared_secret[UC_HKDF_BYTES],
-			 const uint8_t *info, size_t info_len,
-			 uint8_t key[KEY_BYTES], uint8_t nonce[NONCE_BYTES])
+static bool key_schedule(struct uc_hpke_context *context,
+			 const uint8_t shared_secret[UC_HKDF_BYTES],
+			 const uint8_t *info, size_t info_len)
 {
-	uint8_t context[1 + 2 * UC_HKDF_BYTES] = {MODE_BASE};
+	uint8_t schedule[1 + 2 * UC_HKDF_BYTES] = {MODE_BASE};
 	uint8_t secret[UC_HKDF_BYTES] = {0};
 	bool ok = false;
 
 	ok = labeled_extract(&hpke_suite, NULL, "psk_id_hash", NULL, 0,
-			     context + 1) &&
+			     schedule + 1) &&
 	     labeled_extract(&hpke_suite, NULL, "info_hash", info, info_len,
-			     context + 1 + UC_HKDF_BYTES) &&
+			     schedule + 1 + UC_HKDF_BYTES) &&
 	     labeled_extract(&hpke_suite, shared_secret, "secret", NULL, 0,
 			     secret) &&
-	     labeled_expand(&hpke_suite, secret, "key", context,
-			    sizeof(context), key, KEY_BYTES) &&
-	     labeled_expand(&hpke_suite, secret, "base_nonce", context,
-			    sizeof(context), nonce, NONCE_BYTES);
+	     labeled_expand(&hpke_suite, secret, "key", schedule,
+			    sizeof(schedule), context->key,
+			    sizeof(context->key)) &&
+	     labeled_expand(&hpke_suite, secret, "base_nonce", schedule,
+			    sizeof(schedule), context->nonce,
+			    sizeof(context->nonce)) &&
+	     labeled_expand(&hpke_suite, secret, "exp", schedule,
+			    sizeof(schedule), context->exporter_secret,
+			    sizeof(context->exporter_secret));
 	uc_port_wipe(secret, sizeof(secret));
 	return ok;
+}
+
+bool uc_hpke_begin(struct uc_hpke_context *context,
+		   const uint8_t enc[UC_HPKE_KEY_BYTES],
+		   const uint8_t public_key[UC_HPKE_KEY_BYTES],
+		   const uint8_t *info, size_t info_len)
+{
+	uint8_t shared_secret[UC_HKDF_BYTES] = {0};
+	bool ok = decapsulate(enc, public_key, shared_secret) &&
+		  key_schedule(context, shared_secret, info, info_len);
+
+	if (!ok)
+		uc_hpke_end(context);
+	uc_port_wipe(shared_secret, sizeof(shared_secret));
+	return ok;
+}
+
+void uc_hpke_end(struct uc_hpke_context *context)
+{
+	uc_port_wipe(context, sizeof(*context));
+}
+
+static bool is_message(size_t ciphertext_len)
+{
+	return ciphertext_len >= UC_HPKE_TAG_BYTES &&
+	       ciphertext_len <= UC_HPKE_MAX_PLAINTEXT + UC_HPKE_TAG_BYTES;
+}
+
+bool uc_hpke_open_first(const struct uc_hpke_context *context,
+			const uint8_t *aad, size_t aad_len,
+			const uint8_t *ciphertext, size_t ciphertext_len,
+			uint8_t *plaintext)
+{
+	size_t len = 0;
+
+	if (!is_message(ciphertext_len))
+		return false;
+	len = ciphertext_len - UC_HPKE_TAG_BYTES;
+	memcpy(plaintext, ciphertext, len);
+	/* The nonce of message 0 is the base nonce itself (section 5.2). */
+	return uc_port_aes128gcm_open(context->key, context->nonce, aad,
+				      aad_len, plaintext, len,
+				      ciphertext + len);
+}
+
+bool uc_hpke_export(const struct uc_hpke_context *context,
+		    const uint8_t *exporter_context, size_t len,
+		    uint8_t secret[32])
+{
+	return len <= UC_HPKE_MAX_INFO &&
+	       labeled_expand(&hpke_suite, context->exporter_secret, "sec",
+			      exporter_context, len, secret, UC_HKDF_BYTES);
 }
 
 bool uc_hpke_open(const uint8_t enc[UC_HPKE_KEY_BYTES],
@@ -114,26 +169,15 @@ bool uc_hpke_open(const uint8_t enc[UC_HPKE_KEY_BYTES],
 		  size_t aad_len, const uint8_t *ciphertext,
 		  size_t ciphertext_len, uint8_t *plaintext)
 {
-	uint8_t shared_secret[UC_HKDF_BYTES] = {0};
-	uint8_t key[KEY_BYTES] = {0};
-	uint8_t nonce[NONCE_BYTES] = {0};
-	size_t len = 0;
+	struct uc_hpke_context context = {0};
 	bool ok = false;
 
-	if (ciphertext_len < UC_HPKE_TAG_BYTES ||
-	    ciphertext_len > UC_HPKE_MAX_PLAINTEXT + UC_HPKE_TAG_BYTES)
+	if (!is_message(ciphertext_len))
 		return false;
-	len = ciphertext_len - UC_HPKE_TAG_BYTES;
-	memcpy(plaintext, ciphertext, len);
-	/* The nonce of message 0 is the base nonce itself (section 5.2). */
-	ok = decapsulate(enc, public_key, shared_secret) &&
-	     key_schedule(shared_secret, info, info_len, key, nonce) &&
-	     uc_port_aes128gcm_open(key, nonce, aad, aad_len, plaintext, len,
-				    ciphertext + len);
-	if (!ok)
-		uc_port_wipe(plaintext, len);
-	uc_port_wipe(shared_secret, sizeof(shared_secret));
-	uc_port_wipe(key, sizeof(key));
-	uc_port_wipe(nonce, sizeof(nonce));
+	memset(plaintext, 0, ciphertext_len - UC_HPKE_TAG_BYTES);
+	ok = uc_hpke_begin(&context, enc, public_key, info, info_len) &&
+	     uc_hpke_open_first(&context, aad, aad_len, ciphertext,
+				ciphertext_len, plaintext);
+	uc_hpke_end(&context);
 	return ok;
 }

@@ -7,9 +7,15 @@
 #include "bytes.h"
 #include "kernels/uc_kernels.h"
 #include "pool.h"
+#include "private_io.h"
+#include "question.h"
 #include "uc_license.h"
 
 #define BUILD_TEXT_BYTES 32U
+
+_Static_assert(UC_PRIVATE_PAGE_BYTES <=
+		       UC_MAX_HEADER_BYTES + UC_MAX_LICENSE_BYTES,
+	       "the staging area holds a page of a sealed input");
 
 struct result {
 	enum uc_status status;
@@ -27,6 +33,19 @@ static uint32_t session_state(const struct uc_session *session)
 {
 	return session->engine ? uc_engine_state(session->engine)
 			       : UC_STATE_EMPTY;
+}
+
+static bool is_inferring(const struct uc_session *session)
+{
+	uint32_t state = session_state(session);
+
+	return state != UC_STATE_EMPTY && state != UC_STATE_LOADING &&
+	       state != UC_STATE_READY;
+}
+
+static void forget_private_io(struct uc_session *session)
+{
+	uc_port_wipe(&session->private_io, sizeof(session->private_io));
 }
 
 /* A command out of order: it ends whatever was under way. */
@@ -152,6 +171,9 @@ static struct result do_open(struct uc_session *session,
 	result.status =
 		uc_model_open(header, header_len, license, license_len,
 			      &session->pool->state, &model, &result.detail);
+	if (result.status == UC_ST_OK &&
+	    !uc_port_sha256(header, header_len, session->header_digest))
+		result.status = UC_ST_INTERNAL;
 	if (result.status == UC_ST_OK)
 		result = open_model(session, &model);
 	if (result.status == UC_ST_OK) {
@@ -222,28 +244,101 @@ static struct result do_fill(struct uc_session *session,
 	return answer_pages(session, params, result);
 }
 
-static struct result do_infer(struct uc_session *session,
-			      struct uc_param params[4])
+/* Counted before it begins: an inference with so much of it sealed. */
+static struct result begin_inference(struct uc_session *session,
+				     uint32_t sealed)
 {
-	struct result result = failed(UC_ST_BAD_STATE);
+	uint32_t missing = session->permit.terms.features & ~sealed;
+	struct result result = done;
 
-	(void)params;
-	if (!session->engine)
-		return result;
-	/* Counted before it begins. One out of order does not begin. */
-	if (session_state(session) == UC_STATE_READY ||
-	    session_state(session) == UC_STATE_DONE) {
-		result.status =
-			uc_permit_take(&session->permit, &session->pool->state,
+	if (missing != 0)
+		return (struct result){UC_ST_SEALED_IO_NEEDED, missing};
+	result.status = uc_permit_take(&session->permit, &session->pool->state,
 				       session->pool->updates, &result.detail);
-		if (result.status != UC_ST_OK)
-			return result;
-	}
+	if (result.status != UC_ST_OK)
+		return result;
 	result.status = uc_engine_infer(session->engine);
 	if (result.status == UC_ST_OK)
 		session->commands = 1;
-	drop_empty_engine(session);
 	return result;
+}
+
+static bool may_begin(const struct uc_session *session)
+{
+	return session_state(session) == UC_STATE_READY ||
+	       session_state(session) == UC_STATE_DONE;
+}
+
+static struct result do_infer(struct uc_session *session,
+			      struct uc_param params[4])
+{
+	struct result result = done;
+
+	(void)params;
+	if (!may_begin(session))
+		return out_of_order(session);
+	result = begin_inference(session, 0);
+	if (result.status == UC_ST_OK)
+		forget_private_io(session);
+	return result;
+}
+
+static struct result open_question(struct uc_session *session,
+				   struct uc_param params[4],
+				   struct uc_private_io *private_io)
+{
+	uint8_t question[UC_QUESTION_BYTES] = {0};
+	uint8_t answer_nonce[UC_ANSWER_NONCE_BYTES] = {0};
+	size_t len = params[1].ns_data ? params[1].ns_len : 0;
+	enum uc_status status = UC_ST_OK;
+
+	if (len > sizeof(question))
+		return failed(UC_ST_BAD_QUESTION);
+	if (len != 0)
+		memcpy(question, params[1].ns_data, len);
+	/* Our own: two answers to one question have two keys. */
+	if (!uc_port_random(answer_nonce, sizeof(answer_nonce)))
+		return failed(UC_ST_INTERNAL);
+	status = uc_question_open(question, len, session->header_digest,
+				  answer_nonce, private_io);
+	if (status != UC_ST_OK)
+		return failed(status);
+	return answer_record(&params[2], answer_nonce, sizeof(answer_nonce));
+}
+
+static struct result do_ask(struct uc_session *session,
+			    struct uc_param params[4])
+{
+	struct uc_private_io private_io = {0};
+	struct result result = done;
+
+	if (!may_begin(session))
+		return out_of_order(session);
+	result = open_question(session, params, &private_io);
+	if (result.status != UC_ST_OK) {
+		uc_engine_abort(session->engine);
+	} else {
+		/* What the license refuses ends nothing. */
+		result = begin_inference(session, private_io.sealed);
+		if (result.status == UC_ST_OK)
+			session->private_io = private_io;
+	}
+	uc_port_wipe(&private_io, sizeof(private_io));
+	return result;
+}
+
+/* Is this of the inference under way sealed? */
+static bool is_sealed(const struct uc_session *session, uint32_t feature)
+{
+	return (session->private_io.sealed & feature) != 0;
+}
+
+static enum uc_status move_sealed(struct uc_session *session, bool is_output,
+				  const struct uc_param params[4])
+{
+	return uc_private_move(&session->private_io, session->engine, is_output,
+			       params[0].a, params[0].b, params[1].ns_data,
+			       params[1].ns_len, session->pool->staging);
 }
 
 static struct result do_input(struct uc_session *session,
@@ -253,9 +348,12 @@ static struct result do_input(struct uc_session *session,
 
 	if (!session->engine)
 		return result;
-	result.status =
-		uc_engine_input(session->engine, params[0].a, params[0].b,
-				params[1].ns_data, params[1].ns_len);
+	if (is_sealed(session, UC_FEATURE_SEALED_INPUT))
+		result.status = move_sealed(session, false, params);
+	else
+		result.status = uc_engine_input(session->engine, params[0].a,
+						params[0].b, params[1].ns_data,
+						params[1].ns_len);
 	return answer_pages(session, params, result);
 }
 
@@ -266,9 +364,12 @@ static struct result do_output(struct uc_session *session,
 
 	if (!session->engine)
 		return result;
-	result.status =
-		uc_engine_output(session->engine, params[0].a, params[0].b,
-				 params[1].ns_data, params[1].ns_len);
+	if (is_sealed(session, UC_FEATURE_SEALED_OUTPUT))
+		result.status = move_sealed(session, true, params);
+	else
+		result.status = uc_engine_output(session->engine, params[0].a,
+						 params[0].b, params[1].ns_data,
+						 params[1].ns_len);
 	drop_empty_engine(session);
 	return result;
 }
@@ -382,6 +483,9 @@ static const struct command commands[] = {
 	[UC_CMD_ATTEST] = {do_attest,
 			   {UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
 			    UC_PARAM_MEMREF_OUTPUT, UC_PARAM_NONE}},
+	[UC_CMD_ASK] = {do_ask,
+			{UC_PARAM_VALUE_INOUT, UC_PARAM_MEMREF_INPUT,
+			 UC_PARAM_MEMREF_OUTPUT, UC_PARAM_NONE}},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -407,6 +511,8 @@ void uc_session_close(struct uc_session *session)
 		uc_engine_destroy(session->engine);
 	session->engine = NULL;
 	session->commands = 0;
+	forget_private_io(session);
+	uc_port_wipe(session->header_digest, sizeof(session->header_digest));
 	uc_pool_give_back(session);
 	uc_permit_give_back(&session->permit, &session->pool->state);
 	uc_port_wipe(&session->permit, sizeof(session->permit));
@@ -458,6 +564,8 @@ bool uc_service_command(struct uc_session *session, uint32_t command,
 		session->commands++;
 	result = commands[command].run(session, params);
 	uc_port_state_end();
+	if (!is_inferring(session))
+		forget_private_io(session);
 	if (result.status != UC_ST_OK) {
 		zero_values(params);
 		zero_memory(params);

@@ -5,6 +5,8 @@
 
 #include "uc_port.h"
 
+#define KNOWN_FEATURES (UC_FEATURE_SEALED_INPUT | UC_FEATURE_SEALED_OUTPUT)
+
 /*
  * The level of a bucket is a whole number: one inference costs rate_seconds *
  * 1000, and a millisecond brings in rate_count. The largest, a full bucket, is
@@ -73,7 +75,7 @@ enum uc_status uc_terms_admit(const struct uc_terms *terms,
 	*detail = 0;
 	if (!state->loaded)
 		return UC_ST_STORAGE;
-	if (terms->features != 0)
+	if ((terms->features & ~KNOWN_FEATURES) != 0)
 		return UC_ST_UNSUPPORTED_FEATURE;
 	if (provider && (provider->flags & UC_STATE_RETIRED) != 0)
 		return UC_ST_UNTRUSTED_PROVIDER;

@@ -113,6 +113,7 @@ _SUBMODULES: Final = frozenset(
         "factory",
         "keys",
         "license",
+        "private",
         "sealed",
         "session",
         "update",

@@ -178,6 +178,18 @@ STATS_RECORD_BYTES: Final[int] = 128
 TENSOR_DETAIL: Final[int] = 65536
 PROGRAM_DETAIL: Final[int] = 65535
 
+# [private_io]
+PRIVATE_IO_INFO: Final[str] = "undercroft private io v1"
+QUESTION_LABEL: Final[str] = "question"
+ANSWER_LABEL: Final[str] = "answer"
+QUESTION_BYTES: Final[int] = 52
+ANSWER_NONCE_BYTES: Final[int] = 32
+PRIVATE_PAGE_BYTES: Final[int] = 16384
+
+# [features]
+FEATURE_SEALED_INPUT: Final[int] = 1
+FEATURE_SEALED_OUTPUT: Final[int] = 2
+
 # [evidence]
 EVIDENCE_PROFILE: Final[str] = "tag:undercroft,2026:evidence-1"
 HARDWARE_KEY_UNKNOWN: Final[int] = 0
@@ -198,6 +210,7 @@ CMD_SPILL: Final[int] = 9
 CMD_FILL: Final[int] = 10
 CMD_UPDATE: Final[int] = 16
 CMD_ATTEST: Final[int] = 17
+CMD_ASK: Final[int] = 18
 
 # [states]
 STATE_EMPTY: Final[int] = 0
@@ -276,6 +289,7 @@ class Command(IntEnum):
     FILL = 10
     UPDATE = 16
     ATTEST = 17
+    ASK = 18
 
 
 class State(IntEnum):
@@ -371,6 +385,8 @@ class Status(IntEnum):
     UPDATE_NEEDED = 0x030D
     OUTDATED_UPDATE = 0x030E
     BAD_UPDATE = 0x030F
+    SEALED_IO_NEEDED = 0x0330
+    BAD_QUESTION = 0x0331
     NO_SECURE_MEMORY = 0x0401
     STORAGE = 0x0402
     STATE_FULL = 0x0403
@@ -455,6 +471,12 @@ STATUS_TEXT: Final[dict[Status, str]] = {
     ),
     Status.BAD_UPDATE: (
         "the update is malformed, unsupported or over a limit"
+    ),
+    Status.SEALED_IO_NEEDED: (
+        "the license allows sealed inputs, or sealed outputs, only"
+    ),
+    Status.BAD_QUESTION: (
+        "the question is malformed or unsupported"
     ),
     Status.NO_SECURE_MEMORY: (
         "the model's budget is more secure memory than this device has free"

@@ -268,6 +268,8 @@ _LICENSE = {
     "undercroft update apply DEVICE FILE",
     Status.UNSUPPORTED_FEATURE: "update the Trusted Application, or ask the provider "
     "for a license without that feature",
+    Status.SEALED_IO_NEEDED: "ask with sealed inputs and outputs: undercroft run "
+    "--private, or undercroft.private in Python",
     Status.UPDATE_NEEDED: "get the provider's latest update and apply it: "
     "undercroft update apply DEVICE FILE",
     Status.OUTDATED_UPDATE: "nothing to do: the device has taken a later one",
@@ -281,6 +283,8 @@ _VERSION = {
 _FORMAT = {
     Status.BAD_HEADER: "seal the model again with this version",
     Status.BAD_LICENSE: "get the license again from the provider",
+    Status.BAD_QUESTION: "make the question again, with the version of this software "
+    "that the device has",
     Status.BAD_UPDATE: "get the update again from the provider",
     Status.BAD_PROGRAM: "seal the model again with this version",
 }
@@ -301,8 +305,13 @@ def from_status(status: int, detail: int, command: str) -> Error:
         )
     text = f"{command}: {STATUS_TEXT[known]}"
     if known is Status.NOT_AUTHENTIC:
+        asked = command == "ASK"
         return VerificationError(
-            text, hint="get the file and the license again from the provider"
+            text,
+            hint="make the question again, with the key of this device and the header "
+            "of this very model"
+            if asked
+            else "get the file and the license again from the provider",
         )
     if known in _LICENSE:
         more = (_WAIT | _VERSION).get(known)

@@ -7,18 +7,20 @@
         print(session.get_inputs()[0].shape)
         scores = session.run(["scores"], {"image": image})[0]
         print(session.last_stats.decrypted_bytes)
+
+With `private=True` inputs and outputs are sealed between this process and the secure
+world (`undercroft.private`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from undercroft._device.base import DeviceInfo, LoadedModel, Stats
+from undercroft._feeds import checked_inputs, quoted
 from undercroft._format.files import read_small_file
 from undercroft._spec import MAX_LICENSE_BYTES
 from undercroft.errors import DeviceLostError, DeviceStateError, InputError
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from undercroft._device.base import Device
+    from undercroft.private import Asker
 
 __all__ = ["DeviceInfo", "InferenceSession", "Stats"]
 
 DEFAULT_DEVICE = "board:"
+_T = TypeVar("_T")
 
 
 class InferenceSession:
@@ -51,6 +55,7 @@ class InferenceSession:
         license: Path | str | bytes,  # noqa: A002 the word the whole product uses
         device: str | Device = DEFAULT_DEVICE,
         keep_on_device: bool = True,
+        private: bool | Asker = False,
     ) -> None:
         """Load a sealed model.
 
@@ -63,12 +68,17 @@ class InferenceSession:
                 it is and stays open.
             keep_on_device: leave the sealed file on a device behind an agent, so
                 that the next session with it starts quickly.
+            private: seal the inputs of `run` to the device and its outputs to
+                this process, which then is the asker: for a device behind an
+                agent. True takes the device's key by the word of the license,
+                whose signature is verified; an `Asker` has its own.
 
         Raises:
             FileAccessError: a file cannot be read.
             FormatError: not a sealed file, or not a license.
             LicenseError: the license is for another device, model or provider.
-            VerificationError: something was altered.
+            VerificationError: something was altered, or the device's key is not
+                the one that the license names.
             SecureMemoryError: the device has too little secure memory free.
             DeviceError: the device refuses or cannot be reached.
             HarnessError: the emulated board does not come up.
@@ -85,7 +95,9 @@ class InferenceSession:
         self._closed = False
         self._last_stats: Stats | None = None
         self._model: LoadedModel | None = None
+        self._asker: Asker | None = None
         try:
+            self._asker = self._asker_of(private)
             self._model = self._load()
         except BaseException:
             self.close()
@@ -136,22 +148,40 @@ class InferenceSession:
         if run_options is not None:
             raise InputError("run_options are not supported", hint="pass None")
         chosen = self._chosen_outputs(output_names)
-        arrays = self._checked_inputs(input_feed)
-        if self._closed:
-            raise DeviceStateError("the session is closed", hint="open a new one")
-        if self._model is None:
-            self._model = self._load()
-        try:
-            outputs, self._last_stats = self._model.infer(arrays)
-        except DeviceLostError:
-            lost, self._model = self._model, None
-            lost.close()
-            raise
-        # Indices cross the boundary as whole numbers in float32.
-        return [
-            outputs[index].astype(self._outputs[index].dtype, copy=False)
-            for index in chosen
-        ]
+        if self._asker is not None:
+            question = self._asker.ask(input_feed)
+            sealed, _ = self.ask(question.data)
+            outputs = question.open(sealed)
+        else:
+            arrays = checked_inputs(self._inputs, input_feed)
+            outputs = self._typed(self._on_model(lambda model: model.infer(arrays)))
+        return [outputs[index] for index in chosen]
+
+    def ask(
+        self, question: bytes, input_feed: Mapping[str, Any] | None = None
+    ) -> tuple[bytes, list[npt.NDArray[Any]]]:
+        """Pass on a question that somebody else made (`undercroft.private`).
+
+        Args:
+            question: opaque to this process.
+            input_feed: as `run` takes it, when the question does not hold the
+                inputs; None when it does.
+
+        Returns:
+            The sealed answer and no outputs; or, to a question that seals its
+            inputs alone, no bytes and the outputs.
+
+        Raises:
+            FormatError: not a question for this model.
+            InputError: inputs beside sealed ones, or none beside a question
+                without them.
+            VerificationError: it was made for another device or model, or was
+                changed.
+            LicenseError, DeviceError, DeviceLostError: as `run`.
+        """
+        arrays = [] if input_feed is None else checked_inputs(self._inputs, input_feed)
+        answer = self._on_model(lambda model: model.ask(question, arrays))
+        return answer.sealed, self._typed(answer.outputs)
 
     def close(self) -> None:
         """Give the secure memory back. Idempotent."""
@@ -175,6 +205,42 @@ class InferenceSession:
     ) -> None:
         self.close()
 
+    def _on_model(self, infer: Callable[[LoadedModel], tuple[_T, Stats]]) -> _T:
+        """Infer, on a model that is loaded again after its device was lost."""
+        if self._closed:
+            raise DeviceStateError("the session is closed", hint="open a new one")
+        if self._model is None:
+            self._model = self._load()
+        try:
+            result, self._last_stats = infer(self._model)
+        except DeviceLostError:
+            lost, self._model = self._model, None
+            lost.close()
+            raise
+        return result
+
+    def _typed(self, outputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        # Indices cross the boundary as whole numbers in float32. No outputs at
+        # all are those of a sealed answer.
+        return [
+            array.astype(info.dtype, copy=False)
+            for array, info in zip(outputs, self._outputs, strict=False)
+        ]
+
+    def _asker_of(self, private: bool | Asker) -> Asker | None:
+        if not isinstance(private, bool):
+            return private
+        if not private:
+            return None
+        from undercroft.keys import DevicePublicKey
+        from undercroft.license import License
+        from undercroft.private import Asker, key_that_a_license_names
+
+        permit = License.parse(self._license)
+        told = DevicePublicKey.from_cose_key(self._device.device_key())
+        key = key_that_a_license_names(permit, told)
+        return Asker.of_model(self._path, device=key, provider=permit.provider)
+
     def _load(self) -> LoadedModel:
         return self._device.load(self._path, self._license, keep=self._keep)
 
@@ -189,51 +255,12 @@ class InferenceSession:
         unknown = [name for name in names if name not in known]
         if unknown:
             raise InputError(
-                f"the model has no output {_quoted(unknown)}; it has {_quoted(known)}"
+                f"the model has no output {quoted(unknown)}; it has {quoted(known)}"
             )
         return [known.index(name) for name in names]
-
-    def _checked_inputs(self, feed: Mapping[str, Any]) -> list[npt.NDArray[np.float32]]:
-        if not isinstance(feed, Mapping):
-            raise InputError(
-                f"the inputs are a {type(feed).__name__}",
-                hint='pass a dictionary: {"NAME": array}',
-            )
-        known = [info.name for info in self._inputs]
-        unknown = [name for name in feed if name not in known]
-        if unknown:
-            raise InputError(
-                f"the model has no input {_quoted(unknown)}; it has {_quoted(known)}"
-            )
-        missing = [name for name in known if name not in feed]
-        if missing:
-            raise InputError(f"missing input {_quoted(missing)}")
-        return [_checked(info, feed[info.name]) for info in self._inputs]
-
-
-def _checked(info: TensorInfo, value: Any) -> npt.NDArray[np.float32]:  # noqa: ANN401 whatever a caller feeds
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(f"input {info.name!r} is no array: {error}") from error
-    expected = f"expected {info.dtype} {list(info.shape)}"
-    if array.dtype != np.dtype(info.dtype):
-        raise InputError(
-            f"input {info.name!r} has type {array.dtype}; {expected}",
-            hint=f"convert it with .astype(numpy.{info.dtype})",
-        )
-    if array.shape != info.shape:
-        raise InputError(
-            f"input {info.name!r} has shape {list(array.shape)}; {expected}"
-        )
-    return np.ascontiguousarray(array)
 
 
 def _license_bytes(value: Path | str | bytes) -> bytes:
     if isinstance(value, bytes):
         return value
     return read_small_file(Path(value), limit_bytes=MAX_LICENSE_BYTES, what="license")
-
-
-def _quoted(names: Sequence[Any]) -> str:
-    return ", ".join(repr(name) for name in names)

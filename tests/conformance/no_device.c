@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* For programs that link the engine's license code and never call it. */
+/*
+ * For programs that link the engine's license code and never call it. What one
+ * does call it defines itself.
+ */
+#pragma weak uc_port_device_public_key
+#pragma weak uc_port_device_dh
+
 #include "uc_port.h"
 
 bool uc_port_device_public_key(uint8_t public_key[32])

@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "cose.h"
+#include "fake_device.h"
 #include "hkdf.h"
 #include "hpke.h"
 #include "uc_license.h"
@@ -17,8 +16,6 @@
 #include "writer.h"
 
 #define CHECK(condition) check((condition), #condition, __LINE__)
-
-static uint8_t private_key[32];
 
 static void check(bool ok, const char *condition, int line)
 {
@@ -46,67 +43,6 @@ static bool equals(const uint8_t *data, const char *hex)
 	size_t len = unhex(hex, expected);
 
 	return memcmp(data, expected, len) == 0;
-}
-
-bool uc_port_device_public_key(uint8_t public_key[32])
-{
-	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
-						     private_key, 32);
-	size_t len = 32;
-	bool ok = EVP_PKEY_get_raw_public_key(key, public_key, &len) == 1;
-
-	EVP_PKEY_free(key);
-	return ok;
-}
-
-bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
-{
-	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
-						     private_key, 32);
-	EVP_PKEY *other =
-		EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, 32);
-	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
-	size_t len = 32;
-	bool ok = EVP_PKEY_derive_init(context) == 1 &&
-		  EVP_PKEY_derive_set_peer(context, other) == 1 &&
-		  EVP_PKEY_derive(context, shared, &len) == 1;
-
-	EVP_PKEY_CTX_free(context);
-	EVP_PKEY_free(other);
-	EVP_PKEY_free(key);
-	return ok;
-}
-
-bool uc_port_provider_trusted(const uint8_t key_id[32],
-			      const uint8_t public_key[32])
-{
-	(void)key_id;
-	(void)public_key;
-	return true;
-}
-
-bool uc_port_state_load(uint8_t *data, size_t len)
-{
-	memset(data, 0, len);
-	return true;
-}
-
-bool uc_port_state_store(const uint8_t *data, size_t offset, size_t len)
-{
-	(void)data;
-	(void)offset;
-	(void)len;
-	return false;
-}
-
-void uc_port_state_end(void)
-{
-}
-
-bool uc_port_clock_ms(uint64_t *clock_ms)
-{
-	*clock_ms = 1;
-	return true;
 }
 
 /* FIPS 180-4 example "abc"; RFC 4231, test cases 1 and 2. */
@@ -157,6 +93,33 @@ static void test_hkdf(void)
 	CHECK(!uc_hkdf_expand(prk, info, sizeof(info), okm, 33));
 }
 
+/* RFC 9180, appendix A.1.1.2. */
+static void test_hpke_exports(const uint8_t enc[32],
+			      const uint8_t public_key[32],
+			      const uint8_t info[20])
+{
+	struct uc_hpke_context context = {0};
+	uint8_t long_context[UC_HPKE_MAX_INFO + 1] = {0};
+	uint8_t secret[32] = {0};
+
+	CHECK(uc_hpke_begin(&context, enc, public_key, info, 20));
+	CHECK(uc_hpke_export(&context, NULL, 0, secret));
+	CHECK(equals(secret, "3853fe2b4035195a573ffc53856e7705"
+			     "8e15d9ea064de3e59f4961d0095250ee"));
+	CHECK(uc_hpke_export(&context, long_context, 1, secret));
+	CHECK(equals(secret, "2e8f0b54673c7029649d4eb9d5e33bf1"
+			     "872cf76d623ff164ac185da9e88c21a5"));
+	CHECK(uc_hpke_export(&context, (const uint8_t *)"TestContext", 11,
+			     secret));
+	CHECK(equals(secret, "e9e43065102c3836401bed8c3c3c75ae"
+			     "46be1639869391d62c61f1ec7af54931"));
+	CHECK(!uc_hpke_export(&context, long_context, sizeof(long_context),
+			      secret));
+	uc_hpke_end(&context);
+	for (size_t i = 0; i < sizeof(context); i++)
+		CHECK(((const uint8_t *)&context)[i] == 0);
+}
+
 /* RFC 9180, appendix A.1.1, sequence number 0. */
 static void test_hpke(void)
 {
@@ -170,7 +133,7 @@ static void test_hpke(void)
 
 	unhex("4612c550263fc8ad58375df3f557aac5"
 	      "31d26850903e55a9f23f21d8534e8ac8",
-	      private_key);
+	      fake_device_key);
 	unhex("37fda3567bdbd628e88668c3c8d7e97d"
 	      "1d1253b6d4ea6d44c150f741f1bf4431",
 	      enc);
@@ -198,6 +161,7 @@ static void test_hpke(void)
 			    plaintext));
 	CHECK(!uc_hpke_open(enc, public_key, info, 20, aad, 7, ciphertext, 15,
 			    plaintext));
+	test_hpke_exports(enc, public_key, info);
 	/* A peer of order one gives an all-zero secret (RFC 7748, 6.1). */
 	CHECK(!uc_hpke_open(blank, public_key, info, 20, aad, 7, ciphertext, 45,
 			    plaintext));

@@ -15,14 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from helpers.aead import OPEN, PLACES, message, run
-from helpers.model_open import Request, open_models
+from helpers.model_open import Request, open_models, open_questions
 from helpers.provider import test_key
 from helpers.suites import SUITES
 from helpers.vectors import VECTORS, Fields, load, of_kind
 from undercroft._format.cose import SignedMessage, unwrap_key
 from undercroft._format.header import SealedHeader
 from undercroft._format.pages import PageCipher, derive_page_key
-from undercroft._spec import Status
+from undercroft._format.private_io import Exchange, QuestionParts, sealed_bytes
+from undercroft._spec import FEATURE_SEALED_OUTPUT, Status
 from undercroft.attestation import Evidence, Policy, verify_evidence
 from undercroft.enroll import DeviceCertificate
 from undercroft.errors import (
@@ -43,6 +44,8 @@ FEWEST = {
     "certificate": 35,
     "file": 38,
     "page": 16,
+    "question": 18,
+    "answer": 15,
 }
 DEVICE_POLICY = Policy(endorsed=False)
 
@@ -374,3 +377,90 @@ def test_python_decrypts_pages_as_expected(fields):
         return
     with pytest.raises(VerificationError):
         cipher.decrypt(index, slot)
+
+
+@pytest.mark.engine
+def test_the_engine_answers_every_question_as_expected():
+    vectors = of_kind("question")
+    (device,) = {v["device"] for v in vectors.values()}
+    answers = open_questions(
+        [
+            (
+                hashlib.sha256(bytes.fromhex(v["header"])).digest(),
+                bytes.fromhex(v["nonce"]),
+                bytes.fromhex(v["question"]),
+            )
+            for v in vectors.values()
+        ],
+        device_private=bytes.fromhex(device),
+    )
+    for (name, fields), (status, sealed, *keys) in zip(
+        vectors.items(), answers, strict=True
+    ):
+        assert Status(status).name == fields["expect"], name
+        if fields["expect"] == "OK":
+            assert sealed == bytes.fromhex(fields["question"])[0], name
+            expected = fields["question_key"], fields["answer_key"]
+            assert tuple(key.hex() for key in keys) == expected, name
+        else:
+            assert not sealed, name
+            assert not any(map(any, keys)), name
+
+
+def parsed_header(fields: Fields) -> SealedHeader:
+    message = SignedMessage.parse(bytes.fromhex(fields["header"]), "the header")
+    return SealedHeader.parse(message.payload)
+
+
+@each("question")
+def test_python_tells_malformed_questions_from_well_formed(fields):
+    header = parsed_header(fields)
+    question = bytes.fromhex(fields["question"])
+    pages = b""
+    if question[:1] in (b"\1", b"\3"):
+        pages = bytes(sum(map(sealed_bytes, header.inputs)))
+    if fields["expect"] == "BAD_QUESTION":
+        with pytest.raises(FormatError):
+            QuestionParts.parse(question + pages, header.inputs)
+        return
+    parts = QuestionParts.parse(question + pages, header.inputs)
+    assert parts.opening == question
+    assert b"".join(parts.inputs) == pages
+
+
+@each("question", "OK")
+def test_python_asks_as_the_device_expects(fields):
+    header = parsed_header(fields)
+    device = X25519PrivateKey.from_private_bytes(bytes.fromhex(fields["device"]))
+    question = bytes.fromhex(fields["question"])
+    exchange = Exchange.begin(
+        flags=question[0],
+        device_key=device.public_key().public_bytes_raw(),
+        header=bytes.fromhex(fields["header"]),
+        suite=header.suite,
+        ephemeral=bytes.fromhex(fields["ephemeral"]),
+    )
+    assert exchange.opening == question
+    sealed = exchange.seal_inputs([memoryview(bytes.fromhex(fields["input"]))])
+    assert sealed.hex() == fields["sealed_input"]
+
+
+@each("answer")
+def test_python_reads_answers_as_expected(fields):
+    header = parsed_header(fields)
+    exchange = Exchange.begin(
+        flags=FEATURE_SEALED_OUTPUT,
+        device_key=bytes.fromhex(fields["device_key"]),
+        header=bytes.fromhex(fields["header"]),
+        suite=header.suite,
+        ephemeral=bytes.fromhex(fields["ephemeral"]),
+    )
+    answer = bytes.fromhex(fields["answer"])
+    if fields["expect"] == "OK":
+        outputs = exchange.open_answer(answer, header.outputs)
+        assert [item.hex() for item in outputs] == fields["outputs"].split()
+        return
+    expected = {"FORMAT": FormatError, "VERIFICATION": VerificationError}
+    with pytest.raises(expected[fields["expect"]]) as caught:
+        exchange.open_answer(answer, header.outputs)
+    assert type(caught.value) is expected[fields["expect"]]

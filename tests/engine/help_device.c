@@ -206,6 +206,20 @@ uint32_t help_push_wanted(struct help_device *device,
 	return status;
 }
 
+float *help_input_data(const struct help_model *model, uint32_t index,
+		       uint32_t seed)
+{
+	uint32_t elements =
+		help_elements(&model->tensors[model->inputs[index]]);
+	float *data = malloc(4 * (size_t)elements);
+	uint32_t state = seed + index;
+
+	CHECK(data);
+	for (uint32_t i = 0; i < elements; i++)
+		data[i] = (float)(help_random(&state) % 2001U) / 1000.0f - 1.0f;
+	return data;
+}
+
 uint32_t help_inputs(struct help_device *device, const struct help_model *model,
 		     uint32_t seed)
 {
@@ -213,19 +227,12 @@ uint32_t help_inputs(struct help_device *device, const struct help_model *model,
 
 	for (uint32_t i = 0;
 	     status == UC_ST_OK && i < model->program.input_count; i++) {
-		const struct uc_tensor *tensor =
-			&model->tensors[model->inputs[i]];
-		uint32_t elements = help_elements(tensor);
-		float *data = malloc(4 * (size_t)elements);
-		uint32_t state = seed + i;
+		float *data = help_input_data(model, i, seed);
 
-		CHECK(data);
-		for (uint32_t j = 0; j < elements; j++)
-			data[j] =
-				(float)(help_random(&state) % 2001U) / 1000.0f -
-				1.0f;
-		status = help_command(device, UC_CMD_INPUT, i, 0, data,
-				      4 * (size_t)elements);
+		status = help_command(
+			device, UC_CMD_INPUT, i, 0, data,
+			4 * (size_t)help_elements(
+				    &model->tensors[model->inputs[i]]));
 		free(data);
 	}
 	return status;

@@ -114,7 +114,10 @@ uint32_t help_push(struct help_device *device, const struct help_model *model,
 /* Push what is wanted, `pages` at a time. */
 uint32_t help_push_wanted(struct help_device *device,
 			  const struct help_model *model, uint32_t pages);
-/* All inputs, of made-up values from the seed. */
+/* An input of made-up values from the seed, to be freed. */
+float *help_input_data(const struct help_model *model, uint32_t index,
+		       uint32_t seed);
+/* All inputs, so made up. */
 uint32_t help_inputs(struct help_device *device, const struct help_model *model,
 		     uint32_t seed);
 /* INFER, inputs, pages; then all outputs into one buffer. */

@@ -8,12 +8,13 @@
 
 #include "help_check.h"
 #include "help_fuzz.h"
-#include "help_model.h"
+#include "help_question.h"
 
 static struct help_model model;
 static struct help_device device;
 static float *expected;
 static float *outputs;
+static struct help_question question; /* the last one asked */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -61,6 +62,55 @@ static uint32_t push(struct fuzz_bytes *bytes)
 	return help_push(&device, &model, want.first, count);
 }
 
+static bool is_sealed(uint32_t feature)
+{
+	return (device.session.private_io.sealed & feature) != 0;
+}
+
+/* A question, at times with another byte. */
+static uint32_t ask(struct fuzz_bytes *bytes)
+{
+	uint32_t status = UC_ST_OK;
+	uint32_t flags = fuzz_upto(bytes, 3);
+	uint32_t place = fuzz_upto(bytes, 4 * UC_QUESTION_BYTES);
+	bool is_changed = place < UC_QUESTION_BYTES;
+
+	help_question(&device, flags, &question);
+	if (is_changed)
+		question.opening[place] ^= (uint8_t)(1 + fuzz_upto(bytes, 254));
+	status = help_ask(&device, &question);
+	/* Another bit may be one that X25519 does not look at, never more. */
+	if (status == UC_ST_OK)
+		CHECK(flags != 0 && (!is_changed || place == 35));
+	return status;
+}
+
+/* Sealed pages, whole and in order, or not. */
+static uint32_t sealed_input(struct fuzz_bytes *bytes)
+{
+	const struct uc_tensor *tensor = &model.tensors[model.inputs[0]];
+	size_t len = help_sealed_len(tensor);
+	uint8_t *sealed = help_seal_input(&model, &question, 0, 1);
+	uint32_t kind = fuzz_upto(bytes, 7);
+	uint32_t first = 0;
+	uint32_t status = UC_ST_OK;
+	uint32_t before = help_state(&device);
+
+	if (kind == 0)
+		sealed[fuzz_u32(bytes) % len] ^= 1;
+	if (kind == 1)
+		len = fuzz_u32(bytes) % len;
+	if (kind == 2)
+		first = 1 + fuzz_upto(bytes, UINT32_MAX - 1);
+	status = help_command(&device, UC_CMD_INPUT, 0, first, sealed, len);
+	free(sealed);
+	if (kind <= 2 || before != UC_STATE_INPUT)
+		CHECK(status != UC_ST_OK);
+	else
+		CHECK_EQUAL(status, UC_ST_OK);
+	return status;
+}
+
 static uint32_t input(struct fuzz_bytes *bytes)
 {
 	uint32_t kind = fuzz_upto(bytes, 7);
@@ -69,7 +119,41 @@ static uint32_t input(struct fuzz_bytes *bytes)
 		return help_command(&device, UC_CMD_INPUT, fuzz_u8(bytes),
 				    fuzz_u32(bytes), expected,
 				    fuzz_upto(bytes, 64));
+	if (is_sealed(UC_FEATURE_SEALED_INPUT))
+		return sealed_input(bytes);
 	return help_inputs(&device, &model, 1);
+}
+
+/* A whole sealed output, or some other length, which is refused. */
+static uint32_t sealed_output(struct fuzz_bytes *bytes, uint32_t index,
+			      size_t at)
+{
+	const struct uc_tensor *tensor = &model.tensors[model.outputs[index]];
+	size_t plain_len = 4 * (size_t)help_elements(tensor);
+	size_t len = help_sealed_len(tensor);
+	uint8_t *answer = malloc(len);
+	bool is_whole = fuzz_one_in(bytes, 2);
+	uint32_t status = UC_ST_OK;
+
+	CHECK(answer);
+	if (!is_whole)
+		len = fuzz_u32(bytes) % len;
+	memset(answer, 0x55, len);
+	status = help_command(&device, UC_CMD_OUTPUT, index, 0, answer, len);
+	if (status == UC_ST_OK) {
+		float *opened = malloc(len);
+
+		CHECK(is_whole && opened &&
+		      help_open_output(&model, &question, index, 0, answer, len,
+				       opened) &&
+		      memcmp(opened, expected + at, plain_len) == 0);
+		free(opened);
+		fuzz_count_deep();
+	}
+	for (size_t i = 0; status != UC_ST_OK && i < len; i++)
+		CHECK(answer[i] == 0);
+	free(answer);
+	return status;
 }
 
 static uint32_t output(struct fuzz_bytes *bytes)
@@ -83,6 +167,8 @@ static uint32_t output(struct fuzz_bytes *bytes)
 
 	for (uint32_t i = 0; i < index; i++)
 		at += help_elements(&model.tensors[model.outputs[i]]);
+	if (is_sealed(UC_FEATURE_SEALED_OUTPUT))
+		return sealed_output(bytes, index, at - first);
 	memset(outputs, 0x55, 4 * (size_t)count);
 	status = help_command(&device, UC_CMD_OUTPUT, index, first, outputs,
 			      4 * (size_t)count);
@@ -100,7 +186,7 @@ static uint32_t wild(struct fuzz_bytes *bytes)
 	struct uc_param params[4] = {0};
 	uint8_t data[512] = {0};
 	/* Those that there are, the gap between them, and one too many. */
-	uint32_t command = fuzz_upto(bytes, UC_CMD_ATTEST + 3);
+	uint32_t command = fuzz_upto(bytes, UC_CMD_ASK + 2);
 
 	for (uint32_t i = fuzz_upto(bytes, 80); i != 0; i--)
 		data[i] = fuzz_u8(bytes);
@@ -140,7 +226,10 @@ static void one_command(struct fuzz_bytes *bytes)
 	else if (kind < 18)
 		status = help_open(&device, &model);
 	else if (kind < 22)
-		status = help_command(&device, UC_CMD_INFER, 0, 0, NULL, 0);
+		status = fuzz_one_in(bytes, 2)
+				 ? ask(bytes)
+				 : help_command(&device, UC_CMD_INFER, 0, 0,
+						NULL, 0);
 	else if (kind < 26)
 		status = input(bytes);
 	else if (kind < 29)
@@ -159,6 +248,8 @@ static void one_command(struct fuzz_bytes *bytes)
 		CHECK_EQUAL(after, UC_STATE_READY);
 	else if (status != UC_ST_OK)
 		CHECK_EQUAL(after, before);
+	if (after <= UC_STATE_READY)
+		CHECK(device.session.private_io.sealed == 0);
 	if (after == UC_STATE_EMPTY && before != UC_STATE_EMPTY)
 		CHECK(help_all_bytes(&device, 0, device.len, 0));
 }

@@ -9,7 +9,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ OURS = (
     "engine/src/hkdf.c",
     "engine/src/hpke.c",
     "engine/src/cose.c",
+    "engine/src/question.c",
     "engine/src/sealed_header.c",
     "engine/src/license.c",
     "engine/src/state.c",
@@ -118,6 +119,37 @@ def open_models(requests: Iterable[Request], *, device_private: bytes) -> list[O
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     answers = [Opened(*fields) for fields in _ANSWER.iter_unpack(done.stdout)]
     assert len(answers) == count
+    return answers
+
+
+_QUESTION_ANSWER = struct.Struct("<II32s32s")
+
+
+def open_questions(
+    requests: Sequence[tuple[bytes, bytes, bytes]], *, device_private: bytes
+) -> list[tuple[int, int, bytes, bytes]]:
+    """Open questions on a device with this X25519 private key.
+
+    Args:
+        requests: digest of the header, nonce of the answer, question.
+        device_private: 32 bytes.
+
+    Returns:
+        Status, flags, key of the question and of the answer.
+    """
+    parts = [device_private]
+    for digest, nonce, question in requests:
+        parts += [digest, nonce, struct.pack("<I", len(question)), question]
+    names = ("question_main", "fake_device", "no_device")
+    done = subprocess.run(
+        [program("question", *(f"tests/conformance/{name}.c" for name in names))],
+        input=b"".join(parts),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    answers = list(_QUESTION_ANSWER.iter_unpack(done.stdout))
+    assert len(answers) == len(requests)
     return answers
 
 

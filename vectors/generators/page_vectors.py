@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from generators.base import Fields, test_key, vector
@@ -16,19 +17,28 @@ PLAINTEXT = bytes(i * 7 & 0xFF for i in range(PAGE_BYTES))
 AES_256_GCM, AEGIS_128L, CHACHA20_POLY1305 = 1, 2, 3
 
 
+def cipher(key: bytes, suite: int) -> Callable[[int, bytes], bytes]:
+    """Return what encrypts a page of a number under a suite."""
+
+    def encrypt(number: int, page: bytes) -> bytes:
+        nonce = number.to_bytes(8, "little") + bytes(4)
+        if suite == AEGIS_128L:
+            aegis = Aegis128L(tag_size=16)
+            return bytes(aegis.encrypt(key[:16], nonce + bytes(4), page))
+        if suite == CHACHA20_POLY1305:
+            return ChaCha20Poly1305(key).encrypt(nonce, page, None)
+        return AESGCM(key).encrypt(nonce, page, None)
+
+    return encrypt
+
+
 def slot(index: int, suite: int = AES_256_GCM, below: int | None = None) -> bytes:
     """Return ciphertext and tag of the page.
 
     Sealed by a suite, below the header of it or of another.
     """
-    nonce = index.to_bytes(8, "little") + bytes(4)
     key = page_key(header({4: suite if below is None else below}))
-    if suite == AEGIS_128L:
-        cipher = Aegis128L(tag_size=16)
-        return bytes(cipher.encrypt(key[:16], nonce + bytes(4), PLAINTEXT))
-    if suite == CHACHA20_POLY1305:
-        return ChaCha20Poly1305(key).encrypt(nonce, PLAINTEXT, None)
-    return AESGCM(key).encrypt(nonce, PLAINTEXT, None)
+    return cipher(key, suite)(index, PLAINTEXT)
 
 
 def opening(

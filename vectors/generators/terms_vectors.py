@@ -261,9 +261,21 @@ def terms_unknown_feature() -> Fields:
 
 
 @vector
+def terms_sealed_input_and_output() -> Fields:
+    """Both flags that this version knows: the model opens."""
+    return with_terms("OK", {-70007: 3})
+
+
+@vector
+def terms_sealed_and_an_unknown_feature() -> Fields:
+    """A flag that this version knows beside one that it does not."""
+    return with_terms("UNSUPPORTED_FEATURE", {-70007: 5})
+
+
+@vector
 def terms_feature_before_revoked() -> Fields:
     """An unknown feature, and revoked: the feature is checked first."""
-    return with_terms("UNSUPPORTED_FEATURE", {-70007: 1}, revoking([MODEL_ID, 1]))
+    return with_terms("UNSUPPORTED_FEATURE", {-70007: 8}, revoking([MODEL_ID, 1]))
 
 
 @vector

@@ -7,7 +7,8 @@ tensor extension, model repository), as Triton's clients speak it, and below
 statistics (`docs/agent.md`).
 
 The agent is not trusted and needs no trust: it sees sealed pages, licenses wrapped
-to the device, and the inputs and outputs that its own clients exchange with it.
+to the device, and the inputs and outputs that its own clients exchange with it, unless
+these seal them to the secure world (`spec/private-io.md`).
 
 In the board's guest: `python3 -m undercroft._device.agent --port 8080 --device tee:`.
 Imports are late on purpose: under emulation they are what a start costs.
@@ -160,9 +161,15 @@ class Agent:
         asked = oip.parse_request(
             body, header_length(request), parcel.inputs, parcel.outputs
         )
-        outputs, stats = await self._on_device(
-            request, partial(self._pool.infer, name, asked.inputs)
-        )
+        if asked.question is None:
+            sealed = b""
+            outputs, stats = await self._on_device(
+                request, partial(self._pool.infer, name, asked.inputs)
+            )
+        else:
+            sealed, outputs, stats = await self._on_device(
+                request, partial(self._pool.ask, name, asked.question, asked.inputs)
+            )
         self._last_stats[name] = stats
         content, head = oip.encode_answer(
             name,
@@ -170,6 +177,7 @@ class Agent:
             asked,
             outputs,
             stats.as_parameters(),
+            sealed,
         )
         if head is None:
             return Response(content, media_type="application/json")
@@ -234,6 +242,10 @@ class Agent:
                 "loaded": sorted(self._pool.loaded),
             }
         )
+
+    async def _header(self, request: Request) -> Response:
+        _, parcel = self._named_parcel(request)
+        return Response(parcel.header_bytes, media_type="application/cose")
 
     async def _device_key(self, request: Request) -> Response:
         key = await self._on_device(request, self._pool.device_key)
@@ -400,6 +412,7 @@ class Agent:
                 Route(
                     own + "/models/{model}/license", self._put_license, methods=["PUT"]
                 ),
+                Route(own + "/models/{model}/header", self._header),
                 Route(own + "/models/{model}/stats", self._stats),
             ],
             exception_handlers=EXCEPTION_HANDLERS,

@@ -94,6 +94,9 @@ PARAMETERS: Final[dict[Command, tuple[Param, Param, Param, Param]]] = {
     Command.ATTEST: (
         Param.VALUE_INOUT, Param.MEMREF_INPUT, Param.MEMREF_OUTPUT, Param.NONE,
     ),
+    Command.ASK: (
+        Param.VALUE_INOUT, Param.MEMREF_INPUT, Param.MEMREF_OUTPUT, Param.NONE,
+    ),
 }  # fmt: skip
 """Parameter types of each command (`spec/ta-abi.md`)."""
 
@@ -176,6 +179,19 @@ class Invoker(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a question (`spec/private-io.md`).
+
+    Attributes:
+        sealed: for the asker alone; empty when the question left outputs plain.
+        outputs: empty when the answer is sealed.
+    """
+
+    sealed: bytes
+    outputs: list[npt.NDArray[np.float32]]
+
+
 class LoadedModel(Protocol):
     """A sealed model on a device, ready to infer."""
 
@@ -193,6 +209,18 @@ class LoadedModel(Protocol):
         self, inputs: Sequence[npt.NDArray[np.float32]]
     ) -> tuple[list[npt.NDArray[np.float32]], Stats]:
         """Run one inference on C-contiguous arrays of exactly the declared shapes."""
+        ...
+
+    def ask(
+        self, question: bytes, inputs: Sequence[npt.NDArray[np.float32]]
+    ) -> tuple[Answer, Stats]:
+        """Run the inference of a question, with the inputs that are not in it.
+
+        Raises:
+            FormatError: not a question for this model.
+            InputError: inputs beside sealed ones, or none without.
+            VerificationError: it is for another device or model, or was changed.
+        """
         ...
 
     def close(self) -> None:
@@ -339,6 +367,7 @@ __all__ = [
     "INFO_RECORD_BYTES",
     "PARAMETERS",
     "STATS_RECORD_BYTES",
+    "Answer",
     "BytesLike",
     "Device",
     "DeviceInfo",

@@ -11,16 +11,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from undercroft._device.base import Invoker, Reply
+from undercroft._device.base import Answer, Invoker, Reply
 from undercroft._device.clock import counts_instructions
 from undercroft._device.parcel import PageFile, Parcel
 from undercroft._device.records import DeviceInfo, Stats
+from undercroft._format.private_io import (
+    PAGE_ELEMENTS,
+    SLOT_BYTES,
+    QuestionParts,
+    sealed_bytes,
+)
 from undercroft._spec import (
+    ANSWER_NONCE_BYTES,
     INFO_RECORD_BYTES,
     MAX_LICENSE_BYTES,
     STATS_RECORD_BYTES,
@@ -35,6 +43,24 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from undercroft._device.base import BytesLike
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What a tensor is cut into on its way; a call moves whole ones."""
+
+    wire_bytes: int
+    elements: int
+
+
+_PLAIN: Final = _Unit(4, 1)
+_SEALED: Final = _Unit(SLOT_BYTES, PAGE_ELEMENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    nonce: bytes
+    outputs: list[bytearray]
 
 
 class ModelClient:
@@ -111,14 +137,53 @@ class ModelClient:
             DeviceError: the device refuses.
         """
         payloads = self._encode(inputs)
+        result, stats = self._run(None, payloads, _PLAIN, _PLAIN)
+        return self._decode(result), stats
+
+    def ask(
+        self, question: bytes, inputs: Sequence[npt.NDArray[np.float32]] = ()
+    ) -> tuple[Answer, Stats]:
+        """Run the inference of a question (`spec/private-io.md`).
+
+        Args:
+            question: an asker's.
+            inputs: as `infer` takes them, when the question does not hold them.
+
+        Raises:
+            FormatError: not a question for this model.
+            InputError: inputs beside sealed ones; or as `infer`.
+            VerificationError: it is for another device or model, or was changed.
+            DeviceError: the device refuses.
+        """
+        parts = QuestionParts.parse(question, self.inputs)
+        if parts.seals_inputs and inputs:
+            raise InputError("the question holds the inputs; others came beside it")
+        payloads = parts.inputs if parts.seals_inputs else self._encode(inputs)
+        result, stats = self._run(
+            parts.opening,
+            payloads,
+            _SEALED if parts.seals_inputs else _PLAIN,
+            _SEALED if parts.seals_outputs else _PLAIN,
+        )
+        if not parts.seals_outputs:
+            return Answer(b"", self._decode(result)), stats
+        return Answer(result.nonce + b"".join(result.outputs), []), stats
+
+    def _run(
+        self,
+        opening: bytes | None,
+        payloads: Sequence[memoryview],
+        input_unit: _Unit,
+        output_unit: _Unit,
+    ) -> tuple[_Result, Stats]:
         began = time.monotonic_ns()
         entered = self._invoker.invocations
-        self._begin()
+        nonce = self._begin(opening)
         reply = Reply(Status.OK)
         for index, payload in enumerate(payloads):
-            reply = self._write(index, payload)
+            reply = self._write(index, payload, input_unit)
         self._serve(reply, State.DONE)
-        outputs = [self._read(index) for index in range(len(self.outputs))]
+        outputs = [self._read(index, output_unit) for index in range(len(self.outputs))]
         self._in_doubt = False
         switches = self._invoker.invocations - entered
         elapsed_ns = time.monotonic_ns() - began
@@ -129,7 +194,7 @@ class ModelClient:
             seconds=elapsed_ns / 1e9,
             instructions=elapsed_ns if counts_instructions() else None,
         )
-        return outputs, stats
+        return _Result(nonce, outputs), stats
 
     def close(self) -> None:
         """Close the session; the secure side wipes the model. Idempotent."""
@@ -143,46 +208,60 @@ class ModelClient:
 
     # ---- inference, step by step ----
 
-    def _begin(self) -> None:
+    def _begin(self, opening: bytes | None) -> bytes:
+        """Begin an inference; return the nonce of the answer to a question."""
+        command, room = Command.INFER, 0
+        if opening is not None:
+            command, room = Command.ASK, ANSWER_NONCE_BYTES
         was_in_doubt, self._in_doubt = self._in_doubt, True
-        reply = self._invoker.invoke(Command.INFER)
+
+        def begin() -> Reply:
+            return self._invoker.invoke(command, data1=opening, output_bytes=room)
+
+        reply = begin()
         if reply.status == Status.BAD_STATE and was_in_doubt:
             # The last inference ended by a failure of ours, so the device was
             # still inside it; now it has ended and wiped it.
-            reply = self._invoker.invoke(Command.INFER)
-        _check(reply, Command.INFER)
+            reply = begin()
+        output = _check(reply, command).output
+        return _of_length(output, room, command, "the answer's nonce")
 
-    def _write(self, index: int, payload: memoryview) -> Reply:
+    def _write(self, index: int, payload: memoryview, unit: _Unit) -> Reply:
         buffer = self._invoker.buffer
-        step = len(buffer) // 4 * 4
+        step = len(buffer) // unit.wire_bytes * unit.wire_bytes
         reply = Reply(Status.OK)
         for start in range(0, len(payload), step):
             chunk = payload[start : start + step]
             buffer[: len(chunk)] = chunk
             reply = self._invoke(
-                Command.INPUT, values=(index, start // 4), buffer_bytes=len(chunk)
+                Command.INPUT,
+                values=(index, start // unit.wire_bytes * unit.elements),
+                buffer_bytes=len(chunk),
             )
         return reply
 
-    def _read(self, index: int) -> npt.NDArray[np.float32]:
+    def _read(self, index: int, unit: _Unit) -> bytearray:
         info = self.outputs[index]
-        result = np.empty(info.shape, dtype=np.float32)
-        room = result.reshape(-1).data.cast("B")
-        step = len(self._invoker.buffer) // 4 * 4
-        for start in range(0, len(room), step):
-            wanted = min(step, len(room) - start)
+        size = sealed_bytes(info) if unit is _SEALED else info.element_count * 4
+        step = len(self._invoker.buffer) // unit.wire_bytes * unit.wire_bytes
+        result = bytearray()
+        for start in range(0, size, step):
+            wanted = min(step, size - start)
             reply = self._invoke(
-                Command.OUTPUT, values=(index, start // 4), output_bytes=wanted
+                Command.OUTPUT,
+                values=(index, start // unit.wire_bytes * unit.elements),
+                output_bytes=wanted,
             )
-            if len(reply.output) != wanted:
-                raise DeviceError(
-                    f"the device gave {len(reply.output)} bytes of output "
-                    f"{info.name!r} where {wanted} were asked for",
-                    hint="the file's header does not describe its program",
-                    command="OUTPUT",
-                )
-            room[start : start + wanted] = reply.output
+            result += _of_length(
+                reply.output, wanted, Command.OUTPUT, f"output {info.name!r}"
+            )
         return result
+
+    def _decode(self, result: _Result) -> list[npt.NDArray[np.float32]]:
+        return [
+            np.frombuffer(data, dtype="<f4").reshape(info.shape)
+            for data, info in zip(result.outputs, self.outputs, strict=True)
+        ]
 
     def _serve(self, reply: Reply, state_after: State) -> None:
         """Give the device what it wants until it wants nothing more."""
@@ -295,6 +374,17 @@ class ModelClient:
             output_bytes=output_bytes,
         )
         return _check(reply, command)
+
+
+def _of_length(output: bytes, wanted: int, command: Command, what: str) -> bytes:
+    if len(output) != wanted:
+        raise DeviceError(
+            f"the device gave {len(output)} bytes of {what} where {wanted} were "
+            "asked for",
+            hint="the file's header does not describe its program",
+            command=command.name,
+        )
+    return output
 
 
 def _check(reply: Reply, command: Command) -> Reply:

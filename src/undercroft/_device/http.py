@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote
 
+from undercroft._device.base import Answer
 from undercroft._device.connection import AgentConnection
 from undercroft._device.parcel import Parcel
 from undercroft._device.records import DeviceInfo, Stats
@@ -32,6 +33,8 @@ from undercroft.tensor import TensorInfo
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from undercroft._device.oip import InferAnswer
 
 DEFAULT_TIMEOUT_SECONDS: Final = 900.0
 """Between two bytes of an answer: a big model under emulation takes minutes."""
@@ -151,7 +154,29 @@ class HttpModel:
         """See `LoadedModel.infer`."""
         from undercroft._device import oip
 
-        body, head = oip.encode_request(self.inputs, inputs)
+        parsed = self._infer(*oip.encode_request(self.inputs, inputs))
+        return self._outputs_of(parsed), Stats.from_parameters(parsed.parameters)
+
+    def ask(
+        self, question: bytes, inputs: Sequence[npt.NDArray[np.float32]]
+    ) -> tuple[Answer, Stats]:
+        """See `LoadedModel.ask`."""
+        from undercroft._device import oip
+        from undercroft._format.private_io import QuestionParts
+
+        is_sealed = QuestionParts.parse(question, self.inputs).seals_outputs
+        body, head = oip.encode_request(self.inputs, inputs, question)
+        parsed = self._infer(body, head, is_sealed=is_sealed)
+        outputs = [] if is_sealed else self._outputs_of(parsed)
+        stats = Stats.from_parameters(parsed.parameters)
+        return Answer(parsed.sealed, outputs), stats
+
+    def _outputs_of(self, parsed: InferAnswer) -> list[npt.NDArray[np.float32]]:
+        return [parsed.outputs[info.name] for info in self.outputs]
+
+    def _infer(self, body: bytes, head: int, *, is_sealed: bool = False) -> InferAnswer:
+        from undercroft._device import oip
+
         headers = {
             oip.HEADER_LENGTH: str(head),
             "Content-Type": "application/octet-stream",
@@ -177,16 +202,17 @@ class HttpModel:
         if text is not None and not (text.isascii() and text.isdigit()):
             raise DeviceError(f"the agent's {oip.HEADER_LENGTH} is no number")
         try:
-            parsed = oip.parse_answer(
-                answer, None if text is None else int(text), self.outputs
+            return oip.parse_answer(
+                answer,
+                None if text is None else int(text),
+                self.outputs,
+                is_sealed=is_sealed,
             )
         except InputError as error:
             raise DeviceError(
                 f"the agent's answer cannot be read: {error.message}",
                 hint="host software and agent are of different versions",
             ) from error
-        stats = Stats.from_parameters(parsed.parameters)
-        return [parsed.outputs[info.name] for info in self.outputs], stats
 
     def close(self) -> None:
         """Unload the model, and delete it when it is not to be kept. Idempotent."""

@@ -4,7 +4,8 @@
 JSON and the *binary tensor data* extension, both ways, as Triton's clients speak
 them. An HTTP body is a JSON document, followed by raw little-endian tensors when
 the header `Inference-Header-Content-Length` says where the document ends. All
-tensors are FP32.
+tensors are FP32, but for questions and sealed answers (`spec/private-io.md`), which
+are tensors of UINT8 with names of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from undercroft._format.private_io import QuestionParts
 from undercroft.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 DATATYPE: Final = "FP32"
+QUESTION: Final = "undercroft_question"
+"""The input that makes a request a private one."""
+ANSWER: Final = "undercroft_answer"
+"""The only output of a sealed answer."""
+_BYTES_DATATYPE: Final = "UINT8"
 _JSON_BYTES_PER_ELEMENT: Final = 40
 _JSON_OVERHEAD_BYTES: Final = 65536
 
@@ -35,23 +42,27 @@ class InferRequest:
 
     Attributes:
         id: the client's name for it, or None.
-        inputs: arrays in the order of the model's inputs.
+        inputs: arrays in the order of the model's inputs; none when the question
+            holds them.
         outputs: names of the outputs wanted, in the order wanted.
         binary: for each of them, whether it is wanted as raw bytes.
+        question: an asker's question, or None.
     """
 
     id: str | None
     inputs: list[npt.NDArray[np.float32]]
     outputs: list[str]
     binary: list[bool]
+    question: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InferAnswer:
-    """An answer as a client reads it."""
+    """An answer as a client reads it: outputs, or a sealed answer."""
 
     outputs: dict[str, npt.NDArray[np.float32]]
     parameters: dict[str, Any] = field(default_factory=dict)
+    sealed: bytes = b""
 
 
 def max_request_bytes(inputs: Sequence[TensorInfo]) -> int:
@@ -73,13 +84,18 @@ def parse_request(
 
     Raises:
         InputError: malformed, or not what the model takes; says what is.
+        FormatError: the question is none for this model.
     """
     document, raw = _split(body, header_length)
     given: dict[str, npt.NDArray[np.float32]] = {}
+    question: bytes | None = None
     offset = 0
     wanted = {info.name: info for info in inputs}
     for item in _objects(document, "inputs"):
         name = item.get("name")
+        if name == QUESTION and name not in wanted and question is None:
+            question, offset = _byte_tensor(item, QUESTION, raw, offset)
+            continue
         if not isinstance(name, str) or name not in wanted:
             raise InputError(
                 f"the model has no input {name!r}; it has {_names(inputs)}"
@@ -93,16 +109,24 @@ def parse_request(
             f"{len(raw) - offset} bytes of binary data belong to no input",
             hint="the sum of all binary_data_size has to be the size of the data",
         )
-    missing = [info.name for info in inputs if info.name not in given]
-    if missing:
+    parts = None if question is None else QuestionParts.parse(question, inputs)
+    if parts is not None and parts.seals_inputs:
+        if given:
+            raise InputError(
+                f"the question holds the inputs; {_names(inputs)} came beside it"
+            )
+    elif missing := [info.name for info in inputs if info.name not in given]:
         raise InputError(f"missing inputs: {', '.join(map(repr, missing))}")
-    names, binary = _wanted_outputs(document, outputs)
+    is_sealed = parts is not None and parts.seals_outputs
+    known = [ANSWER] if is_sealed else [info.name for info in outputs]
+    names, binary = _wanted_outputs(document, known)
     request_id = document.get("id")
     return InferRequest(
         id=request_id if isinstance(request_id, str) else None,
-        inputs=[given[info.name] for info in inputs],
+        inputs=[given[info.name] for info in inputs if info.name in given],
         outputs=names,
         binary=binary,
+        question=question,
     )
 
 
@@ -112,15 +136,23 @@ def encode_answer(
     request: InferRequest,
     outputs: Mapping[str, npt.NDArray[np.float32]],
     parameters: Mapping[str, Any],
+    sealed: bytes = b"",
 ) -> tuple[bytes, int | None]:
-    """Return a body and, when raw tensors follow the document, its length."""
+    """Return a body and, when raw tensors follow the document, its length.
+
+    With a sealed answer `outputs` is empty.
+    """
     described: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for name, binary in zip(request.outputs, request.binary, strict=True):
-        array = np.ascontiguousarray(outputs[name], dtype="<f4")
+        array: npt.NDArray[Any]
+        if sealed:
+            array = np.frombuffer(sealed, dtype=np.uint8)
+        else:
+            array = np.ascontiguousarray(outputs[name], dtype="<f4")
         entry: dict[str, Any] = {
             "name": name,
-            "datatype": DATATYPE,
+            "datatype": _BYTES_DATATYPE if sealed else DATATYPE,
             "shape": list(array.shape),
         }
         if binary:
@@ -145,19 +177,31 @@ def encode_answer(
 
 
 def encode_request(
-    inputs: Sequence[TensorInfo], arrays: Sequence[npt.NDArray[np.float32]]
+    inputs: Sequence[TensorInfo],
+    arrays: Sequence[npt.NDArray[np.float32]],
+    question: bytes | None = None,
 ) -> tuple[bytes, int]:
-    """Return the body of a request with raw tensors, and its document's length."""
+    """Return the body of a request with raw tensors, and its document's length.
+
+    No arrays at all go with a question that holds the inputs.
+    """
     raw = [np.ascontiguousarray(array, dtype="<f4").tobytes() for array in arrays]
+    named = [
+        (info.name, DATATYPE, list(info.shape))
+        for info, _ in zip(inputs, arrays, strict=bool(arrays))
+    ]
+    if question is not None:
+        raw.append(question)
+        named.append((QUESTION, _BYTES_DATATYPE, [len(question)]))
     document = {
         "inputs": [
             {
-                "name": info.name,
-                "datatype": DATATYPE,
-                "shape": list(info.shape),
+                "name": name,
+                "datatype": datatype,
+                "shape": shape,
                 "parameters": {"binary_data_size": len(data)},
             }
-            for info, data in zip(inputs, raw, strict=True)
+            for (name, datatype, shape), data in zip(named, raw, strict=True)
         ],
         "parameters": {"binary_data_output": True},
     }
@@ -166,27 +210,45 @@ def encode_request(
 
 
 def parse_answer(
-    body: bytes, header_length: int | None, outputs: Sequence[TensorInfo]
+    body: bytes,
+    header_length: int | None,
+    outputs: Sequence[TensorInfo],
+    *,
+    is_sealed: bool = False,
 ) -> InferAnswer:
     """Read an answer; the agent is not trusted to have formed it well.
+
+    Args:
+        body: the answer.
+        header_length: where its document ends.
+        outputs: the model's.
+        is_sealed: whether a sealed answer is expected instead of them.
 
     Raises:
         InputError: malformed, or not the outputs the model has.
     """
     document, raw = _split(body, header_length)
-    wanted = {info.name: info for info in outputs}
+    wanted = {} if is_sealed else {info.name: info for info in outputs}
     found: dict[str, npt.NDArray[np.float32]] = {}
+    sealed = b""
     offset = 0
     for item in _objects(document, "outputs"):
         name = item.get("name")
+        if is_sealed and name == ANSWER:
+            sealed, offset = _byte_tensor(item, ANSWER, raw, offset)
+            continue
         if not isinstance(name, str) or name not in wanted:
             raise InputError(f"the agent answered with an unknown output {name!r}")
         found[name], offset = _tensor(item, wanted[name], raw, offset)
     missing = [name for name in wanted if name not in found]
+    if is_sealed and not sealed:
+        missing = [ANSWER]
     if missing:
         raise InputError(f"the agent left out: {', '.join(map(repr, missing))}")
     parameters = document.get("parameters")
-    return InferAnswer(found, parameters if isinstance(parameters, dict) else {})
+    if not isinstance(parameters, dict):
+        parameters = {}
+    return InferAnswer(found, parameters, sealed)
 
 
 # ---- both ----
@@ -247,6 +309,35 @@ def _tensor(
     return array.astype(np.float32, copy=False), offset + expected
 
 
+def _byte_tensor(
+    item: dict[str, Any], name: str, raw: memoryview, offset: int
+) -> tuple[bytes, int]:
+    """Return the bytes of a tensor of UINT8, and where the next raw tensor begins."""
+    shape = item.get("shape")
+    parameters = item.get("parameters")
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if item.get("datatype") != _BYTES_DATATYPE:
+        raise InputError(
+            f"{name!r} is {item.get('datatype')!r}; expected {_BYTES_DATATYPE}"
+        )
+    if size is None:
+        values = item.get("data")
+        try:
+            if not isinstance(values, list):
+                raise TypeError
+            data = bytes(values)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name!r} holds something else than bytes") from error
+    elif isinstance(size, int) and 0 <= size <= len(raw) - offset:
+        data = bytes(raw[offset : offset + size])
+        offset += size
+    else:
+        raise InputError(f"the binary data ends inside {name!r}")
+    if shape != [len(data)]:
+        raise InputError(f"{name!r} has shape {shape}; expected [{len(data)}]")
+    return data, offset
+
+
 def _from_json(data: object, info: TensorInfo) -> npt.NDArray[np.float32]:
     if not isinstance(data, list):
         raise InputError(f"{info.name!r} has neither 'data' nor binary data")
@@ -264,13 +355,12 @@ def _from_json(data: object, info: TensorInfo) -> npt.NDArray[np.float32]:
 
 
 def _wanted_outputs(
-    document: dict[str, Any], outputs: Sequence[TensorInfo]
+    document: dict[str, Any], known: list[str]
 ) -> tuple[list[str], list[bool]]:
     parameters = document.get("parameters")
     default = bool(
         isinstance(parameters, dict) and parameters.get("binary_data_output", False)
     )
-    known = [info.name for info in outputs]
     if not document.get("outputs"):
         return known, [default] * len(known)
     names: list[str] = []
@@ -279,7 +369,7 @@ def _wanted_outputs(
         name = item.get("name")
         if not isinstance(name, str) or name not in known:
             raise InputError(
-                f"the model has no output {name!r}; it has {_names(outputs)}"
+                f"there is no output {name!r}, but {', '.join(map(repr, known))}"
             )
         if name in names:
             raise InputError(f"output {name!r} is asked for twice")

@@ -8,11 +8,11 @@ The secure side computes one at a time anyway.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from undercroft._device.faults import RequestError
 from undercroft.errors import DeviceLostError, Error, SecureMemoryError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from undercroft._device.base import Device, LoadedModel
     from undercroft._device.records import DeviceInfo, Stats
     from undercroft._device.store import ModelStore, Version
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -107,6 +110,34 @@ class ModelPool:
             RequestError: the model is not loaded.
             Error: the inference failed; the next one works.
         """
+        outputs, stats = self._on_model(name, lambda model: model.infer(inputs))
+        return self._named(name, outputs), stats
+
+    def ask(
+        self, name: str, question: bytes, inputs: Sequence[npt.NDArray[np.float32]]
+    ) -> tuple[bytes, dict[str, npt.NDArray[np.float32]], Stats]:
+        """Run the inference of a question, with the inputs that are not in it.
+
+        Returns:
+            The sealed answer and no outputs, or no bytes and the outputs.
+
+        Raises:
+            RequestError: the model is not loaded.
+            Error: the inference failed; the next one works.
+        """
+        answer, stats = self._on_model(name, lambda model: model.ask(question, inputs))
+        outputs = {} if answer.sealed else self._named(name, answer.outputs)
+        return answer.sealed, outputs, stats
+
+    def close(self) -> None:
+        """Unload everything."""
+        for name in list(self._entries):
+            self._close(name)
+        self._device.close()
+
+    def _on_model(
+        self, name: str, infer: Callable[[LoadedModel], tuple[_T, Stats]]
+    ) -> tuple[_T, Stats]:
         entry = self._entries.get(name)
         if entry is None:
             raise RequestError(
@@ -116,20 +147,18 @@ class ModelPool:
             )
         entry.last_used = self._tick()
         try:
-            outputs, stats = entry.model.infer(inputs)
+            return infer(entry.model)
         except DeviceLostError as error:
             # The session died with the Trusted Application.
             self._close(name)
             self._reasons[name] = error.message
             raise
-        names = [info.name for info in entry.model.outputs]
-        return dict(zip(names, outputs, strict=True)), stats
 
-    def close(self) -> None:
-        """Unload everything."""
-        for name in list(self._entries):
-            self._close(name)
-        self._device.close()
+    def _named(
+        self, name: str, outputs: Sequence[npt.NDArray[np.float32]]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        names = [info.name for info in self._entries[name].model.outputs]
+        return dict(zip(names, outputs, strict=True))
 
     def _load(self, name: str) -> LoadedModel:
         parcel = self._store.parcel(name)

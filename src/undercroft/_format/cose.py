@@ -245,7 +245,7 @@ def wrap_key(content_key: bytes, *, device_key: bytes) -> bytes:
 
     bucket = _hpke_bucket()
     try:
-        encapsulated, context = _hpke_suite().create_sender_context(
+        encapsulated, context = hpke_suite().create_sender_context(
             KEMKey.from_pyca_cryptography_key(
                 X25519PublicKey.from_public_bytes(device_key)
             )
@@ -262,7 +262,8 @@ def wrap_key(content_key: bytes, *, device_key: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _hpke_suite() -> CipherSuite:
+def hpke_suite() -> CipherSuite:
+    """Return DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM of RFC 9180."""
     from pyhpke import AEADId, CipherSuite, KDFId, KEMId
 
     return CipherSuite.new(

@@ -55,7 +55,9 @@ class LicenseTerms:
         rate: `(count, seconds)`: a bucket of so many inferences, which fills in so
             many seconds.
         version_floor: the lowest model version that it opens.
-        features: flags; this version of the device knows none and refuses all.
+        features: `FEATURE_SEALED_*` of the constants: inferences must have their
+            inputs sealed, their outputs, or both. A device refuses a license with
+            flags that it does not know.
         without_time: whether it holds on a device that was never told the time.
         update_floor: the device must have taken an update of at least this version.
     """
