@@ -232,6 +232,25 @@ def test_a_sealed_file_holds_no_secret_of_its_key_file(folder, undercroft):
         assert sealed.header.model_id.hex() == stored["model_id"]
 
 
+def test_a_license_for_sealed_inputs_and_outputs_alone(folder, undercroft):
+    assert seal(undercroft).returncode == 0
+    assert undercroft(*ENROLL).returncode == 0
+    done = undercroft(
+        *("license", "issue", "--model-key", "m.sealed.key", "--device", "device.cert"),
+        *("--key", "provider.pem", "-o", "device.license", "--sealed-input", "--json"),
+        "--sealed-output",
+    )
+    assert json.loads(done.stdout)["terms"] == {"features": 3}
+    run = ("run", "m.sealed", "--license", "device.license", "--device", "host:")
+    run += ("--input", "x=zeros.raw")
+    (folder / "zeros.raw").write_bytes(bytes(3 * 12 * 20 * 4))
+    done = undercroft(*run)
+    assert done.returncode == 1
+    assert "undercroft run --private" in done.stderr
+    done = undercroft(*run, "--private")
+    assert done.returncode == 0, done.stderr
+
+
 def test_conditions_and_updates(folder, undercroft):
     assert seal(undercroft).returncode == 0
     assert undercroft(*ENROLL).returncode == 0

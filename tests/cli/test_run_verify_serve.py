@@ -126,6 +126,33 @@ def test_run_for_people(desk: Desk, input_name: str) -> None:
     assert "WITHOUT any protection" in done.stderr
 
 
+def test_run_in_private(desk: Desk, input_name: str) -> None:
+    done = desk.run(
+        *RUN, "--input", f"{input_name}=x.npy", "--private", "--output-dir", "sealed",
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["outputs"]
+    got = np.load(desk.folder / row["file"])
+    assert np.abs(got - desk.expected).max() <= 1e-4 * np.abs(desk.expected).max()
+
+
+def test_run_in_private_by_a_certificate(desk: Desk, input_name: str) -> None:
+    run = (*RUN, "--input", f"{input_name}=x.npy", "--certificate", "device.cert")
+    done = desk.run("enroll", "host:", "--allow-development", "-o", "device.cert")
+    assert done.returncode == 0, done.stderr
+    done = desk.run(*run, "--private")
+    assert done.returncode == 0, done.stderr
+    done = desk.run(*run)
+    assert done.returncode == 2
+    assert "--certificate goes with --private" in done.stderr
+    other = uc.DeviceCertificate(uc.keys.DevicePublicKey(bytes(range(9, 41))))
+    other.save(desk.folder / "device.cert")
+    done = desk.run(*run, "--private")
+    assert done.returncode == 1
+    assert "with the key of this device" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

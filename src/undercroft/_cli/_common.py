@@ -171,6 +171,16 @@ def terms_options(function: Function) -> Function:
                 is_flag=True,
                 help="It holds on a device that was never told the time.",
             ),
+            click.option(
+                "--sealed-input",
+                is_flag=True,
+                help="Inferences must have sealed inputs (run --private).",
+            ),
+            click.option(
+                "--sealed-output",
+                is_flag=True,
+                help="Inferences must have sealed outputs.",
+            ),
         )
     ):
         function = option(function)
@@ -179,9 +189,14 @@ def terms_options(function: Function) -> Function:
 
 def terms_of(options: dict[str, Any]) -> LicenseTerms:
     """Return the conditions, from what `terms_options` added."""
+    from undercroft._spec import FEATURE_SEALED_INPUT, FEATURE_SEALED_OUTPUT
     from undercroft.license import LicenseTerms
 
-    return LicenseTerms(grace_seconds=options.pop("grace"), **options)
+    features = options.pop("sealed_input") * FEATURE_SEALED_INPUT
+    features |= options.pop("sealed_output") * FEATURE_SEALED_OUTPUT
+    return LicenseTerms(
+        grace_seconds=options.pop("grace"), features=features or None, **options
+    )
 
 
 def key_option(function: Function) -> Function:

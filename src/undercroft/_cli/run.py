@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from undercroft.private import Asker
     from undercroft.session import InferenceSession
     from undercroft.tensor import TensorInfo
 
@@ -42,6 +43,18 @@ if TYPE_CHECKING:
     metavar="URI",
     help="board:, tee:, http://HOST:PORT, or host: (no protection).",
 )
+@click.option(
+    "--private",
+    is_flag=True,
+    help="Seal the inputs to the device's secure world and the outputs to this "
+    "command: nobody between can read them. The license says which device that is.",
+)
+@click.option(
+    "--certificate",
+    type=click.Path(path_type=Path),
+    help="With --private: the device's certificate (undercroft enroll), which says "
+    "instead which device that is.",
+)
 @json_option
 def command(
     model: Path,
@@ -49,6 +62,8 @@ def command(
     inputs: tuple[tuple[str, Path], ...],
     output_dir: Path | None,
     device: str,
+    private: bool,
+    certificate: Path | None,
     as_json: bool,
 ) -> None:
     """Run one inference of the sealed MODEL on a device.
@@ -56,14 +71,21 @@ def command(
     \b
     Example:
       undercroft run model.sealed --license device.license --input x=photo.npy
+      undercroft run model.sealed --license device.license --input x=photo.npy \\
+          --device http://10.0.0.7:8080 --private
     """  # noqa: D301 click wants the character itself
     from rich.console import Console
 
     from undercroft.session import InferenceSession
 
+    if certificate is not None and not private:
+        raise click.UsageError("--certificate goes with --private")
+    asker = private if certificate is None else _asker(model, certificate)
     console = Console(stderr=True, quiet=as_json)
     with console.status(f"loading {model.name} on {device}"):
-        session = InferenceSession(model, license=license_path, device=device)
+        session = InferenceSession(
+            model, license=license_path, device=device, private=asker
+        )
     with session:
         feeds = read_arrays(inputs, session.get_inputs())
         with console.status("running"):
@@ -73,6 +95,14 @@ def command(
         print_json(report)
     else:
         _print_report(report)
+
+
+def _asker(model: Path, certificate: Path) -> Asker:
+    from undercroft.enroll import DeviceCertificate
+    from undercroft.private import Asker
+
+    key = DeviceCertificate.load(certificate).public_key
+    return Asker.of_model(model, device=key)
 
 
 def _report(

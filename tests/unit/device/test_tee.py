@@ -127,6 +127,7 @@ def test_types_are_those_of_each_command(library: FakeTeec) -> None:
         Command.STATS,
         Command.SPILL,
         Command.ATTEST,
+        Command.ASK,
     }
     session = TeeDevice().open()
     for command in Command:
