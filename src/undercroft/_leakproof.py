@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 WEIGHTS_EVERY_BYTES: Final = 256
 """A window in so many bytes of weights: 256 in a page of 64 KiB, 16 in 4 KiB."""
 
+_IO_EVERY_BYTES: Final = 64
 _PROGRAM_EVERY_BYTES: Final = OP_RECORD_BYTES // 4
 _PROGRAM_MIN_DISTINCT_BYTES: Final = 6
 _COPY_BYTES: Final = 8 << 20
@@ -53,6 +54,8 @@ PROGRAM: Final = "program"
 CONTENT_KEY: Final = "content key"
 PAGE_KEY: Final = "page key"
 ACTIVATIONS: Final = "activations"
+PRIVATE_INPUT: Final = "private input"
+PRIVATE_OUTPUT: Final = "private output"
 INPUT: Final = "input"
 """No secret: it comes through normal memory. A search that misses it is broken."""
 
@@ -126,6 +129,14 @@ class Secrets:
             ACTIVATIONS,
             (window for window in split if is_telling(window) and window not in public),
         )
+
+    @classmethod
+    def of_private_io(cls, *, inputs: bytes, outputs: bytes) -> Self:
+        """Gather windows of what a private inference takes and gives."""
+        search = SecretSearch()
+        search.add(PRIVATE_INPUT, sample_windows(inputs, _IO_EVERY_BYTES))
+        search.add(PRIVATE_OUTPUT, sample_windows(outputs, _IO_EVERY_BYTES))
+        return cls(search)
 
     def add_input(self, data: bytes) -> None:
         """Add windows of an input, which is no secret but must be found."""

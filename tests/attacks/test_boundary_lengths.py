@@ -33,6 +33,7 @@ from helpers.attacked import (
 from undercroft._device.base import PARAMETERS, Param
 from undercroft._device.host import HostDevice
 from undercroft._spec import (
+    ANSWER_NONCE_BYTES,
     INFO_RECORD_BYTES,
     MAX_HEADER_BYTES,
     MAX_LICENSE_BYTES,
@@ -49,7 +50,7 @@ IGNORED = (0, 1, 2, LARGEST - 1, LARGEST)
 # Commands whose first parameter says nothing.
 WITHOUT_NUMBERS = {
     Command.INFO, Command.DEVICE_KEY, Command.OPEN, Command.INFER,
-    Command.STATS, Command.CLOSE, Command.UPDATE, Command.ATTEST,
+    Command.STATS, Command.CLOSE, Command.UPDATE, Command.ATTEST, Command.ASK,
 }  # fmt: skip
 LIMITS = {
     "header": MAX_HEADER_BYTES,
@@ -62,6 +63,7 @@ RECORDS = {
     Command.STATS: STATS_RECORD_BYTES,
     Command.DEVICE_KEY: None,
     Command.ATTEST: None,
+    Command.ASK: ANSWER_NONCE_BYTES,
 }
 
 

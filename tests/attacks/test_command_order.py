@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +36,8 @@ from helpers.attacked import (
 from undercroft._device.host import HostDevice
 from undercroft._spec import Command, Status
 
+BEGIN = {Command.INFER, Command.ASK}
+SEALED_SCORES_BYTES = 48 + 16
 ALWAYS = {Command.INFO, Command.DEVICE_KEY, Command.UPDATE, Command.ATTEST}
 # How many sequences of two the board tries in `make test`, and in one batch.
 ON_THE_BOARD = 12
@@ -45,7 +48,8 @@ class Oracle:
     """The states of spec/ta-abi.md, as places in an honest session.
 
     A place is how many of its calls have been made: 0 is EMPTY, the last but one
-    is DONE, and OUTPUT stays there.
+    is DONE, and OUTPUT stays there. ASK stands where INFER does; after it outputs
+    are sealed.
     """
 
     def __init__(self, calls: Sequence[Call]) -> None:
@@ -54,10 +58,13 @@ class Oracle:
         self.ready = [call.command for call in calls].index(Command.INFER)
         self.done = len(calls) - 1
         self.at = 0
+        self.sealed = False
 
     def call(self, command: Command) -> Call:
         """The command as it is right here, or as it is right elsewhere."""
         here = self.calls[self.at]
+        if command is Command.OUTPUT and self.sealed:
+            return replace(self.each[command], room=SEALED_SCORES_BYTES)
         return here if here.command is command else self.each[command]
 
     def tell(self, command: Command) -> Status:
@@ -68,10 +75,11 @@ class Oracle:
             return Status.OK if self.at else Status.BAD_STATE
         if command is Command.CLOSE:
             self.at = 0
+        elif command in BEGIN and self.at in (self.ready, self.done):
+            self.at = self.ready + 1
+            self.sealed = command is Command.ASK
         elif command is self.calls[self.at].command:
             self.at = min(self.at + 1, self.done)
-        elif command is Command.INFER and self.at == self.done:
-            self.at = self.ready + 1
         else:
             self.at = 0 if self.at < self.ready else self.ready
             return Status.BAD_STATE
@@ -104,20 +112,28 @@ def attack(
     """Try all sequences."""
     blobs = goods.blobs()
     for prefix, commands in tried:
-        session, oracle = Raw(host), Oracle(calls)
+        session, oracle, nonce = Raw(host), Oracle(calls), b""
         for call in calls[:prefix]:
             assert session.do(call, blobs).status == oracle.tell(call.command)
         for command in commands:
             answer = session.do(oracle.call(command), blobs)
             assert answer.status == oracle.tell(command), (prefix, commands)
             assert answer.status == Status.OK or answer.is_blank
+            if command is Command.ASK and answer.status == Status.OK:
+                nonce = answer.output
         # From wherever that led, the same session gives the right answer.
         rest = calls[oracle.at :]
         if oracle.at != oracle.done:
             for call in rest[:-1]:
                 assert session.do(call, blobs).status == Status.OK
-        output = session.do(rest[-1], blobs).output
-        assert_right([scores(output)], [goods.expected])
+        if oracle.at <= oracle.ready:
+            oracle.sealed = False  # its inference began just now
+        oracle.at = oracle.done
+        output = session.do(oracle.call(Command.OUTPUT), blobs).output
+        answers = [scores(output)]
+        if oracle.sealed:
+            answers = goods.question.open(nonce + output)
+        assert_right(answers, [goods.expected])
         session.close()
         assert_wiped(host)
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory and disks of the normal world dumped while a model infers.
 
-Asset: weights, program, keys and activations.
+Asset: weights, program, keys and activations; input and output of a private inference.
 Attack: the board's whole normal-world memory and disks read from outside, in the middle
     of inferences, and searched for 16-byte windows.
 Defence: plaintext exists in secure memory alone, which nobody reads from there. The
     same search over a run of the same engine in the normal world finds every kind of
-    secret.
-Invariant: 1, 7
+    secret, and over a plain inference of the same input both input and output.
+Invariant: 1, 7, 11
 Runs on: board
 Also: tests/unit/test_leaks.py, tests/unit/test_leakproof.py
 """
@@ -37,6 +37,8 @@ from undercroft._leakproof import (
     MODEL_WEIGHTS,
     PACKED_WEIGHTS,
     PAGE_KEY,
+    PRIVATE_INPUT,
+    PRIVATE_OUTPUT,
     PROGRAM,
     Inferring,
     Secrets,
@@ -81,6 +83,31 @@ class Runs:
     live_inferences: int
     inferences: int
     decrypted_bytes: int
+    private: PrivateRuns
+
+
+@dataclass
+class PrivateRuns:
+    """An inference in private and one of the same input in plain, on one board.
+
+    The asker is this process, outside of the board.
+    """
+
+    secrets: Secrets
+    private_copy: list[Path]
+    plain_copy: list[Path]
+    private_output: np.ndarray
+    plain_output: np.ndarray
+
+
+def copy_while_inferring(
+    board: _board.BoardInfo, session: InferenceSession, image: np.ndarray, folder: Path
+) -> list[Path]:
+    """Copy memory and disk in the middle of an inference."""
+    assert session.last_stats is not None
+    with Inferring(lambda: session.run(None, {"x": image})):
+        time.sleep(session.last_stats.seconds / 2)
+        return snapshot(board, folder)
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +137,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     board = _board.ensure_up(BOARD)
     try:
         uri = f"board:{BOARD}"
-        session = InferenceSession(
-            sealed,
-            license=license_for(enroll(uri, policy=DEVELOPMENT_POLICY).public_key),
-            device=uri,
-        )
-        with session:
+        permit = license_for(enroll(uri, policy=DEVELOPMENT_POLICY).public_key)
+        # Before anything else: this image was never in the board's memory.
+        image = np.ascontiguousarray(photo[..., ::-1]) * np.float32(0.75)
+        with InferenceSession(
+            sealed, license=permit, device=uri, private=True
+        ) as session:
+            (private_output,) = session.run(None, {"x": image})
+            private_copy = copy_while_inferring(
+                board, session, image, folder / "private"
+            )
+        with InferenceSession(sealed, license=permit, device=uri) as session:
             (secure_output,) = session.run(None, {"x": photo})
             stats = session.last_stats
             assert stats is not None
@@ -132,6 +164,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
                 board, secrets, infer=lambda: session.run(None, {"x": photo})
             )
             (last_output,) = session.run(None, {"x": photo})
+            (plain_output,) = session.run(None, {"x": image})
+            plain_copy = copy_while_inferring(board, session, image, folder / "plain")
 
         device_key = X25519PrivateKey.generate()
         public = device_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -177,6 +211,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             live_inferences=live.inferences,
             inferences=inferring.completed,
             decrypted_bytes=stats.decrypted_bytes,
+            private=PrivateRuns(
+                secrets=Secrets.of_private_io(
+                    inputs=image.tobytes(), outputs=private_output.tobytes()
+                ),
+                private_copy=private_copy,
+                plain_copy=plain_copy,
+                private_output=private_output,
+                plain_output=plain_output,
+            ),
         )
     finally:
         _board.down(BOARD, wipe=True)
@@ -237,3 +280,23 @@ def test_a_live_search_in_one_line(runs):
     assert not runs.live_leaked
     assert runs.live_inferences >= 1
     assert "normal-world memory and disk searched while inferring" in runs.live_line
+
+
+def test_the_normal_world_sees_nothing_of_a_private_inference(runs):
+    private = runs.private
+    needles = private.secrets.search.needles
+    assert needles[PRIVATE_INPUT] >= 8_000
+    assert needles[PRIVATE_OUTPUT] >= 50
+    result = scan(private.secrets, private.private_copy)
+    assert result.scanned_bytes >= RAM_BYTES + runs.board.state_image.stat().st_size
+    assert result.clean, (result.found, result.first_offsets)
+
+
+def test_it_sees_all_of_a_plain_inference_of_the_same_input(runs):
+    private = runs.private
+    assert np.array_equal(private.private_output, private.plain_output)
+    result = scan(private.secrets, private.plain_copy)
+    print("found of", result.needles, result.found)
+    assert result.found[PRIVATE_INPUT] >= result.needles[PRIVATE_INPUT] // 2
+    # Of the inference before, or of its answer on the way.
+    assert result.found[PRIVATE_OUTPUT] >= result.needles[PRIVATE_OUTPUT] // 2

@@ -20,13 +20,13 @@
 #include "uc_spec.h"
 
 #define ARENA_BYTES (1U << 20)
-#define HEAD_BYTES (32 + 7 * 4) /* of struct shipment */
+#define HEAD_BYTES (32 + 9 * 4) /* of struct shipment */
 
 struct shipment {
 	uint8_t device_key[32];
 	uint32_t header_len, license_len, pages, slot_bytes, load_pages,
-		input_len, output_len;
-	uint8_t *header, *license, *slots, *input;
+		input_len, output_len, sealed_input_len, sealed_output_len;
+	uint8_t *header, *license, *slots, *input, *question, *sealed_input;
 };
 
 static void expect(int good, const char *what)
@@ -122,24 +122,71 @@ static uint32_t push(struct uc_session *session,
 		       (size_t)count * shipment->slot_bytes, NULL, 0);
 }
 
-static void infer(struct uc_session *session, const struct shipment *shipment)
+/* What follows an INFER or an ASK. */
+static void go_on(struct uc_session *session, const struct shipment *shipment,
+		  uint8_t *input, size_t input_len, size_t output_len)
 {
-	uint8_t *output = calloc(1, shipment->output_len);
+	uint8_t *output = calloc(1, output_len);
 	uint32_t streamed = shipment->pages - shipment->load_pages;
 
-	expect(command(session, UC_CMD_INFER, 0, 0, NULL, 0, NULL, 0) ==
-			       UC_ST_OK &&
-		       command(session, UC_CMD_INPUT, 0, 0, shipment->input,
-			       shipment->input_len, NULL, 0) == UC_ST_OK,
+	expect(command(session, UC_CMD_INPUT, 0, 0, input, input_len, NULL,
+		       0) == UC_ST_OK,
 	       "the input");
 	for (uint32_t i = 0; i < streamed; i++)
 		expect(push(session, shipment, shipment->load_pages + i, 1) ==
 			       UC_ST_OK,
 		       "a page of the stream");
-	expect(command(session, UC_CMD_OUTPUT, 0, 0, output,
-		       shipment->output_len, NULL, 0) == UC_ST_OK,
+	expect(command(session, UC_CMD_OUTPUT, 0, 0, output, output_len, NULL,
+		       0) == UC_ST_OK,
 	       "the output");
 	free(output);
+}
+
+static void infer(struct uc_session *session, const struct shipment *shipment)
+{
+	expect(command(session, UC_CMD_INFER, 0, 0, NULL, 0, NULL, 0) ==
+		       UC_ST_OK,
+	       "an inference");
+	go_on(session, shipment, shipment->input, shipment->input_len,
+	      shipment->output_len);
+}
+
+static uint32_t ask(struct uc_session *session, const struct shipment *shipment)
+{
+	uint8_t nonce[UC_ANSWER_NONCE_BYTES] = {0};
+
+	return command(session, UC_CMD_ASK, 0, 0, shipment->question,
+		       UC_QUESTION_BYTES, nonce, sizeof(nonce));
+}
+
+/* A question that is answered, and what is refused of one. */
+static void answer(struct uc_session *session, struct shipment *shipment)
+{
+	uint8_t *last = shipment->sealed_input + shipment->sealed_input_len - 1;
+
+	expect(ask(session, shipment) == UC_ST_OK, "a question");
+	expect(secret_bytes((const uint8_t *)&session->private_io,
+			    sizeof(session->private_io)) >= 64,
+	       "its keys are watched");
+	go_on(session, shipment, shipment->sealed_input,
+	      shipment->sealed_input_len, shipment->sealed_output_len);
+	*last ^= 1;
+	expect(ask(session, shipment) == UC_ST_OK &&
+		       command(session, UC_CMD_INPUT, 0, 0,
+			       shipment->sealed_input,
+			       shipment->sealed_input_len, NULL,
+			       0) == UC_ST_NOT_AUTHENTIC,
+	       "refusing a changed input");
+	*last ^= 1;
+	expect(secret_bytes((const uint8_t *)&session->private_io,
+			    sizeof(session->private_io)) == 0,
+	       "no key after a question");
+	for (size_t i = 4; i < UC_QUESTION_BYTES; i += 47) {
+		shipment->question[i] ^= 1;
+		expect(ask(session, shipment) == UC_ST_NOT_AUTHENTIC,
+		       "refusing a changed question");
+		shipment->question[i] ^= 1;
+	}
 }
 
 static void refuse_a_page(struct uc_session *session,
@@ -215,6 +262,7 @@ static void watch(struct shipment *shipment)
 	       "the pages to load");
 	infer(session, shipment);
 	infer(session, shipment);
+	answer(session, shipment);
 	expect(command(session, UC_CMD_CLOSE, 0, 0, NULL, 0, NULL, 0) ==
 		       UC_ST_OK,
 	       "closing");
@@ -248,6 +296,8 @@ int main(int argc, char **argv)
 	shipment.slots =
 		take(file, (size_t)shipment.pages * shipment.slot_bytes);
 	shipment.input = take(file, shipment.input_len);
+	shipment.question = take(file, UC_QUESTION_BYTES);
+	shipment.sealed_input = take(file, shipment.sealed_input_len);
 	(void)fclose(file);
 	expect(RUNNING_ON_VALGRIND != 0, "somebody watches");
 	watch(&shipment);
@@ -258,5 +308,7 @@ int main(int argc, char **argv)
 	free(shipment.license);
 	free(shipment.slots);
 	free(shipment.input);
+	free(shipment.question);
+	free(shipment.sealed_input);
 	return 0;
 }

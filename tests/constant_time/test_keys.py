@@ -24,9 +24,11 @@ from helpers.provider import Device, test_key
 from helpers.suites import SUITES
 from undercroft._build import build
 from undercroft._device.parcel import Parcel
-from undercroft._spec import PAGE_TAG_BYTES
+from undercroft._format.private_io import sealed_bytes
+from undercroft._spec import PAGE_TAG_BYTES, QUESTION_BYTES
 from undercroft.keys import ModelKey, ProviderKey
 from undercroft.license import issue
+from undercroft.private import Asker
 from undercroft.seal import seal
 
 pytestmark = pytest.mark.engine
@@ -62,13 +64,18 @@ def shipment(suite: str, folder: Path) -> Path:
     slots = sealed.read_bytes()[16 + len(header) :]
     values = np.linspace(-1, 1, 64, dtype="<f4").tobytes()
     slot_bytes = PAGE_BYTES + PAGE_TAG_BYTES
+    question = Asker.of_model(sealed, device=device.public).ask(
+        {"x": np.frombuffer(values, "<f4").reshape(1, 64)}
+    )
     numbers = (
         *(len(header), len(license_), len(slots) // slot_bytes, slot_bytes),
         *(plan.program_pages + plan.resident_pages, len(values), 10 * 4),
+        len(question.data) - QUESTION_BYTES,
+        sum(map(sealed_bytes, question.outputs)),
     )
     path = folder / "shipment"
-    head = device.private + struct.pack("<7I", *numbers)
-    path.write_bytes(head + header + license_ + slots + values)
+    head = device.private + struct.pack("<9I", *numbers)
+    path.write_bytes(head + header + license_ + slots + values + question.data)
     return path
 
 
@@ -92,6 +99,8 @@ def test_nothing_depends_on_a_key(suite: str, tmp_path: Path) -> None:
     assert found
     assert int(found[1]) >= SUITES[suite].key_bytes
     assert done.stdout.count("refusing a changed page") == 3
+    assert done.stdout.count("refusing a changed question") == 2
+    assert "its keys are watched: as it should" in done.stdout
 
 
 @pytest.mark.parametrize(

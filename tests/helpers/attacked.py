@@ -36,6 +36,7 @@ from undercroft._device.host import (
     _Param,
 )
 from undercroft._spec import (
+    ANSWER_NONCE_BYTES,
     INFO_RECORD_BYTES,
     MAX_EVIDENCE_BYTES,
     STATS_RECORD_BYTES,
@@ -44,6 +45,7 @@ from undercroft._spec import (
     Status,
 )
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
+from undercroft.private import Asker, Question
 from undercroft.update import issue_update
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -108,6 +110,7 @@ class Attacked:
     load_pages: int
     header: bytes
     pages: tuple[bytes, ...]
+    question: Question
 
     @property
     def slot_bytes(self) -> int:
@@ -123,6 +126,7 @@ class Attacked:
             "input": self.input.tobytes(),
             "update": issue_update(signing_key=PROVIDER, issued_at=1_900_000_000),
             "nonce": bytes(range(32)),
+            "question": self.question.data,
             # What the attacker hands in before a page was spilled.
             "spilled0": bytes(self.slot_bytes),
         }
@@ -174,6 +178,8 @@ def ship(
         load_pages=header.program_pages + header.resident_pages,
         header=start,
         pages=pages,
+        # Its inputs are plain, so that INPUT is what it is without one.
+        question=Asker.of_model(path, device=device).ask(None, seal_inputs=False),
     )
     return replace(attacked, license=attacked.licensed(device))
 
@@ -422,8 +428,9 @@ ANYTIME = (
     Call(Command.CLOSE),
     Call(Command.UPDATE, data=("update",)),
     Call(Command.ATTEST, data=("nonce",), room=MAX_EVIDENCE_BYTES),
+    Call(Command.ASK, data=("question",), room=ANSWER_NONCE_BYTES),
 )
-"""Honest calls that have no place in a session."""
+"""Honest calls that have no place in a session; ASK has that of INFER."""
 
 
 def each_command(calls: Sequence[Call]) -> dict[Command, Call]:
