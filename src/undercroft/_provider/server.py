@@ -147,6 +147,8 @@ def _start_log() -> None:
     )
     for name in ("alembic", "sqlalchemy"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Of a lost connection the store says a line; the pool would print a traceback.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 __all__ = ["Error", "Tls", "open_service", "serve"]
