@@ -24,7 +24,7 @@ ifneq ($(UC_ARENA_BYTES),)
 cppflags-y += -DUC_ARENA_BYTES=$(UC_ARENA_BYTES)
 endif
 
-srcs-y += src/entry.c src/params.c src/key_object.c src/keys.c src/policy.c \
+srcs-y += src/entry.c src/params.c src/registers.c src/key_object.c src/keys.c src/policy.c \
 	src/attestation.c
 
 srcs_ext_base-y := ..

@@ -112,28 +112,23 @@ bool uc_port_sha256(const uint8_t *data, size_t len, uint8_t digest[32])
 	return result == TEE_SUCCESS && digest_len == SHA256_BYTES;
 }
 
-bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
-			 const uint8_t *data, size_t len, uint8_t mac[32])
-{
-	/*
-	 * OP-TEE takes keys of 24 to 128 bytes only. HMAC pads a shorter key
-	 * with zeros to the hash's block, and hashes a longer one; done here,
-	 * every key is one block.
-	 */
-	uint8_t block[HMAC_BLOCK_BYTES] = {0};
-	TEE_OperationHandle operation = TEE_HANDLE_NULL;
-	size_t mac_len = SHA256_BYTES;
-	bool good = true;
+/*
+ * OP-TEE 4.5 gives its memory back as it is: the context of an operation with
+ * the key in it, and the buffers in which a system call copies what it brings
+ * and takes. So each operation on secrets is done twice: the second time finds
+ * the same memory and has nothing to hide. tests/device/test_wiping.py looks.
+ */
+static const uint8_t nothing[256];
 
-	if (key_len > sizeof(block))
-		good = uc_port_sha256(key, key_len, block);
-	else if (key_len != 0)
-		memcpy(block, key, key_len);
-	if (good)
-		operation = keyed_operation(
-			TEE_ALG_HMAC_SHA256, TEE_MODE_MAC, TEE_TYPE_HMAC_SHA256,
-			TEE_ATTR_SECRET_VALUE, block, sizeof(block));
-	uc_port_wipe(block, sizeof(block));
+static bool hmac(const uint8_t block[HMAC_BLOCK_BYTES], const uint8_t *data,
+		 size_t len, uint8_t mac[SHA256_BYTES])
+{
+	TEE_OperationHandle operation = keyed_operation(
+		TEE_ALG_HMAC_SHA256, TEE_MODE_MAC, TEE_TYPE_HMAC_SHA256,
+		TEE_ATTR_SECRET_VALUE, block, HMAC_BLOCK_BYTES);
+	size_t mac_len = SHA256_BYTES;
+	bool good = false;
+
 	if (operation == TEE_HANDLE_NULL)
 		return false;
 	TEE_MACInit(operation, NULL, 0);
@@ -144,42 +139,80 @@ bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
 	return good;
 }
 
-bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
-			    const uint8_t *aad, size_t aad_len, uint8_t *data,
-			    size_t len, const uint8_t tag[16])
+bool uc_port_hmac_sha256(const uint8_t *key, size_t key_len,
+			 const uint8_t *data, size_t len, uint8_t mac[32])
 {
-	TEE_OperationHandle operation = TEE_HANDLE_NULL;
-	TEE_Result result = TEE_ERROR_GENERIC;
-	uint8_t sec_tag[GCM_TAG_BYTES] = {0};
-	uint8_t *source = NULL;
-	size_t out_len = len;
+	/*
+	 * OP-TEE takes keys of 24 to 128 bytes only. HMAC pads a shorter key
+	 * with zeros to the hash's block, and hashes a longer one; done here,
+	 * every key is one block.
+	 */
+	uint8_t block[HMAC_BLOCK_BYTES] = {0};
+	uint8_t unused[SHA256_BYTES] = {0};
+	bool good = true;
 
-	/* Not in place: OP-TEE 4.5 then finds a wrong tag when the last block
-	 * is not a whole one. One byte more, because 0 may give NULL. */
-	source = TEE_Malloc(len + 1U, TEE_MALLOC_FILL_ZERO);
-	if (!source)
-		return false;
-	memcpy(source, data, len);
-	memcpy(sec_tag, tag, sizeof(sec_tag));
-	operation =
+	if (key_len > sizeof(block))
+		good = uc_port_sha256(key, key_len, block);
+	else if (key_len != 0)
+		memcpy(block, key, key_len);
+	good = good && hmac(block, data, len, mac);
+	uc_port_wipe(block, sizeof(block));
+	(void)hmac(nothing, nothing,
+		   len < sizeof(nothing) ? len : sizeof(nothing), unused);
+	return good;
+}
+
+/* Data is encrypted at source and goes to out; not the same, because OP-TEE 4.5
+ * then finds a wrong tag when the last block is not a whole one. */
+static bool gcm_open(const uint8_t key[AES_128_BYTES],
+		     const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad,
+		     size_t aad_len, const uint8_t *source, size_t len,
+		     uint8_t *out, uint8_t tag[GCM_TAG_BYTES])
+{
+	TEE_OperationHandle operation =
 		keyed_operation(TEE_ALG_AES_GCM, TEE_MODE_DECRYPT, TEE_TYPE_AES,
 				TEE_ATTR_SECRET_VALUE, key, AES_128_BYTES);
+	TEE_Result result = TEE_ERROR_GENERIC;
+	size_t out_len = len;
+
 	if (operation != TEE_HANDLE_NULL)
 		result = TEE_AEInit(operation, nonce, GCM_NONCE_BYTES,
 				    GCM_TAG_BYTES * 8U, 0, 0);
 	if (result == TEE_SUCCESS) {
 		if (aad_len != 0)
 			TEE_AEUpdateAAD(operation, aad, aad_len);
-		result = TEE_AEDecryptFinal(operation, source, len, data,
-					    &out_len, sec_tag, GCM_TAG_BYTES);
+		result = TEE_AEDecryptFinal(operation, source, len, out,
+					    &out_len, tag, GCM_TAG_BYTES);
 	}
 	TEE_FreeOperation(operation);
-	TEE_Free(source);
-	if (result != TEE_SUCCESS || out_len != len) {
-		uc_port_wipe(data, len);
-		return false;
+	return result == TEE_SUCCESS && out_len == len;
+}
+
+bool uc_port_aes128gcm_open(const uint8_t key[16], const uint8_t nonce[12],
+			    const uint8_t *aad, size_t aad_len, uint8_t *data,
+			    size_t len, const uint8_t tag[16])
+{
+	uint8_t sec_tag[GCM_TAG_BYTES] = {0};
+	/* One byte more, because 0 may give NULL. */
+	uint8_t *source = TEE_Malloc(len + 1U, TEE_MALLOC_FILL_ZERO);
+	uint8_t *unused = TEE_Malloc(len + 1U, TEE_MALLOC_FILL_ZERO);
+	bool good = source && unused;
+
+	if (good) {
+		memcpy(source, data, len);
+		memcpy(sec_tag, tag, sizeof(sec_tag));
+		good = gcm_open(key, nonce, aad, aad_len, source, len, data,
+				sec_tag);
+		/* It has the wrong tag, after as much work. */
+		memset(source, 0, len);
+		(void)gcm_open(nothing, nothing, NULL, 0, source, len, unused,
+			       sec_tag);
 	}
-	return true;
+	TEE_Free(source);
+	TEE_Free(unused);
+	if (!good)
+		uc_port_wipe(data, len);
+	return good;
 }
 
 /* XNNPACK's kernels end here when one of their own assertions fails. */

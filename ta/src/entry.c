@@ -8,6 +8,7 @@
 #include <tee_internal_api_extensions.h>
 
 #include "params.h"
+#include "registers.h"
 #include "uc_port.h"
 #include "uc_service.h"
 #include "uc_spec.h"
@@ -59,16 +60,21 @@ void TA_CloseSessionEntryPoint(void *context)
 {
 	uc_session_close(context);
 	TEE_Free(context);
+	uc_ta_forget_registers();
 }
 
 TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 				      uint32_t types, TEE_Param params[4])
 {
+	struct uc_session *session = context;
 	struct uc_param service_params[4] = {0};
 
 	if (!uc_params_load(service_params, types, params) ||
-	    !uc_service_command(context, command, service_params))
+	    !uc_service_command(session, command, service_params))
 		return TEE_ERROR_BAD_PARAMETERS;
 	uc_params_store(params, service_params);
+	/* What failed or ended was wiped: that is all of it. */
+	if (service_params[0].a != UC_ST_OK || !session->engine)
+		uc_ta_forget_registers();
 	return TEE_SUCCESS;
 }

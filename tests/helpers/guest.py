@@ -82,10 +82,11 @@ class Steps:
     """A batch of calls; collect them, then `run` once.
 
     A session of its own spans the batch, so that the Trusted Application is loaded
-    once and not for each session that the batch opens.
+    once and not for each session that the batch opens; unless `spanned` is false.
     """
 
     uuid: str = TA_UUID
+    spanned: bool = True
     steps: list[dict[str, Any]] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
 
@@ -111,28 +112,83 @@ class Steps:
         listed += [["none"]] * (4 - len(listed))
         return self._add({"call": session, "command": int(command), "params": listed})
 
+    def wait(self, name: str) -> int:
+        """Stop there until `Running.release`; only for `start`."""
+        return self._add({"wait": name})
+
     def run(self, *, timeout_seconds: float = 180) -> list[dict[str, Any]]:
         """Run all steps on the board; return their answers."""
+        return self._answers(python(self._source(), timeout_seconds=timeout_seconds))
+
+    def start(self) -> Running:
+        """Run the steps in the background, so that the host can look meanwhile."""
+        process = sh(
+            f"cat >/run/steps.py <<'END-OF-PYTHON'\n{self._source()}\nEND-OF-PYTHON\n"
+            "python3 /run/steps.py >/run/steps.out 2>&1 </dev/null & echo $!"
+        )
+        return Running(self, int(process.split()[-1]))
+
+    def _source(self) -> str:
         blobs = {name: data.hex() for name, data in self.blobs.items()}
-        steps = [{"open": "the batch's own"}, *self.steps]
+        steps = (
+            [{"open": "the batch's own"}, *self.steps] if self.spanned else self.steps
+        )
         request = {"uuid": self.uuid, "steps": steps, "blobs": blobs}
         compressed = zlib.compress(json.dumps(request).encode(), 9)
         packed = base64.b64encode(compressed).decode()
         assert len(packed) < _PACKED_LIMIT, "too much for one command line"
-        output = python(
-            f"{_CALLS.read_text()}\nmain({packed!r})", timeout_seconds=timeout_seconds
-        )
+        return f"{_CALLS.read_text()}\nmain({packed!r})"
+
+    def _answers(self, output: str) -> list[dict[str, Any]]:
         lines = [line for line in output.splitlines() if line.startswith("answers: ")]
         assert lines, output
         text = zlib.decompress(base64.b64decode(lines[-1].removeprefix("answers: ")))
         answers: list[dict[str, Any]] = json.loads(text)
-        assert len(answers) == len(steps)
-        assert answers[0] == {}, answers[0]
-        return answers[1:]
+        if self.spanned:
+            first = answers.pop(0)
+            assert first == {}, first
+        assert len(answers) == len(self.steps)
+        return answers
 
     def _add(self, step: Mapping[str, Any]) -> int:
         self.steps.append(dict(step))
         return len(self.steps) - 1
+
+
+@dataclass(frozen=True)
+class Running:
+    """A batch that runs in the background, and waits where it was told to."""
+
+    steps: Steps
+    process: int
+
+    def reach(self, name: str) -> None:
+        """Wait until the batch waits there."""
+        sh(
+            f"(while [ ! -e {self._mark(name)} ]; do "
+            f"kill -0 {self.process} || {{ cat /run/steps.out; exit 1; }}; "
+            "usleep 20000; done)"
+        )
+
+    def release(self, name: str) -> None:
+        """Let the batch go on."""
+        sh(f"rm {self._mark(name)}")
+
+    def _mark(self, name: str) -> str:
+        return f"'/run/steps-{self.process}-{name}'"
+
+    def kill(self) -> None:
+        """End the client at once, wherever it is."""
+        sh(
+            f"kill -9 {self.process}; "
+            f"while kill -0 {self.process} 2>/dev/null; do usleep 20000; done"
+        )
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Wait for the end of the batch; return its answers."""
+        sh(f"while kill -0 {self.process} 2>/dev/null; do usleep 20000; done")
+        # Base64 in one line, longer than a terminal's.
+        return self.steps._answers(sh("cat /run/steps.out"))
 
 
 def secure_log() -> str:

@@ -5,6 +5,7 @@
 
     {"open": NAME}  {"close": NAME}
     {"call": NAME, "command": N, "params": [PARAM, PARAM, PARAM, PARAM]}
+    {"wait": NAME}  # until the host has looked; see `Steps.start`
 
 and a PARAM one of ``["none"]``, ``["value_input", a, b]``, ``["value_inout", a,
 b]``, ``["value_output"]``, ``["in", hex]``, ``["inout", hex]``, ``["out", size]``
@@ -19,7 +20,10 @@ from __future__ import annotations
 import base64
 import ctypes
 import json
+import os
+import time
 import zlib
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -108,6 +112,14 @@ def call(
     return answer | {"values": values, "outputs": outputs}
 
 
+def wait(name: str) -> None:
+    """Say that this place is reached, and wait until told to go on."""
+    reached = Path(f"/run/steps-{os.getpid()}-{name}")
+    reached.touch()
+    while reached.exists():
+        time.sleep(0.02)
+
+
 def main(packed: str) -> None:
     """Run the packed steps and print the packed answers."""
     request = json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -121,6 +133,9 @@ def main(packed: str) -> None:
                 answers.append({})
             elif "close" in step:
                 sessions.pop(step["close"]).close()
+                answers.append({})
+            elif "wait" in step:
+                wait(step["wait"])
                 answers.append({})
             elif "info" in step:
                 answers.append(device.info().as_dict())
