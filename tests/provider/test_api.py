@@ -27,7 +27,7 @@ def test_a_device_enrols_and_gets_a_license_that_opens_for_it_alone(api, enrol) 
     assert facts["evidence"]["build"] == "release"
 
     ends = int(time.time()) + 1000
-    answer = issue(api, device.device_id, expires=ends, rate=[10, 60])
+    answer = issue(api, device.device_id, expires=ends, rate=[10, 60], features=3)
     assert answer.status_code == 201
     value = answer.json()
     permit = License.parse(base64.b64decode(value["license"]))
@@ -35,7 +35,7 @@ def test_a_device_enrols_and_gets_a_license_that_opens_for_it_alone(api, enrol) 
     assert permit.claims.license_id.hex() == value["license_id"]
     assert permit.claims.device_id.hex() == device.device_id
     assert permit.claims.model_id.hex() == value["model_id"] == MODEL_ID
-    assert permit.claims.terms == LicenseTerms(expires=ends, rate=(10, 60))
+    assert permit.claims.terms == LicenseTerms(expires=ends, rate=(10, 60), features=3)
     assert device.unwrap(permit.claims.wrapped_key) == MODEL.content_key
 
     url = f"/v1/licenses/{value['license_id']}"

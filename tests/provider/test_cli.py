@@ -20,6 +20,7 @@ from helpers.license_service import (
     running_service,
 )
 from undercroft._cli import main
+from undercroft._cli._common import TERM_NAMES, terms_options
 from undercroft._provider.config import Config
 from undercroft.errors import (
     EnvironmentMissingError,
@@ -213,6 +214,15 @@ def test_settings_are_read_as_they_were_written(tmp_path) -> None:
     )
     config.save(tmp_path / "provider.toml")
     assert Config.load(tmp_path / "provider.toml") == config
+
+
+def test_the_names_of_the_conditions_are_those_of_the_options() -> None:
+    @terms_options
+    @click.command()
+    def any_command(**_: object) -> None:
+        """Take conditions."""
+
+    assert {option.name for option in any_command.params} == set(TERM_NAMES)
 
 
 def test_every_subcommand_has_an_example() -> None:

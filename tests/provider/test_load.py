@@ -103,7 +103,7 @@ def load(
 
 def test_2000_licenses_while_the_database_is_killed(postgres, new_database, tmp_path):
     folder = make_service(tmp_path, new_database())
-    load(folder, postgres, devices=100, model_count=20)
+    load(folder, postgres, devices=50, model_count=40)
 
 
 @pytest.mark.load

@@ -299,7 +299,7 @@ def test_unknown_models_devices_and_licenses(sqlite_api, enrol) -> None:
         ({"rate": [1]}, "body.terms.rate.1"),
         ({"grace_seconds": 5}, "body.terms"),
         ({"colour": 1}, "body.terms.colour"),
-        ({"features": 1}, "body.terms.features"),
+        ({"features": 4}, "body.terms.features"),
         ([], "body.terms"),
     ],
 )

@@ -135,6 +135,8 @@ TERM_NAMES = (
     "version_floor",
     "update_floor",
     "without_time",
+    "sealed_input",
+    "sealed_output",
 )
 """What `terms_options` adds."""
 

@@ -36,10 +36,12 @@ from undercroft._provider.tables import (
     Model,
     Revocation,
 )
+from undercroft._spec import FEATURE_SEALED_INPUT, FEATURE_SEALED_OUTPUT
 from undercroft.errors import FormatError
 from undercroft.license import LicenseTerms
 
 _Item = TypeVar("_Item")
+_ALL_FEATURES = FEATURE_SEALED_INPUT | FEATURE_SEALED_OUTPUT
 
 
 def _printable(text: str) -> str:
@@ -77,6 +79,9 @@ class Terms(_Request):
     max_inferences: Count | None = None
     rate: Rate | None = Field(default=None, description="inferences, seconds")
     version_floor: Uint32 | None = None
+    features: Annotated[int, Field(ge=1, le=_ALL_FEATURES, strict=True)] | None = Field(
+        default=None, description="1: sealed inputs, 2: sealed outputs, 3: both"
+    )
     update_floor: Uint32 | None = None
     without_time: bool = False
 
