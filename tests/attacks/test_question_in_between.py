@@ -9,7 +9,7 @@ Defence: keys of one inference, made of the asker's message to the device's key 
     bound to the model's signed header; a page has one place; a license can refuse
     whatever is not sealed.
 Invariant: 11
-Runs on: host
+Runs on: host, board
 Also: tests/engine/test_question.c, tests/device/test_private.py,
     tests/fuzz/fuzz_service.c
 """
@@ -20,8 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
+import undercroft as uc
+from helpers import guest, onnx_nets
 from helpers.attacked import (
     HOST_KEY,
     OTHER_DEVICE,
@@ -29,10 +32,13 @@ from helpers.attacked import (
     Attacked,
     assert_next_is_right,
     assert_right,
+    board_device_key,
     host,
     load,
     ship,
 )
+from helpers.suites import SUITES
+from helpers.trial import Trial, refused, trial_in
 from undercroft._device.client import ModelClient
 from undercroft._device.host import HostDevice
 from undercroft._spec import (
@@ -43,9 +49,8 @@ from undercroft._spec import (
     Status,
 )
 from undercroft.errors import Error, LicenseError, VerificationError
+from undercroft.keys import DevicePublicKey
 from undercroft.private import Asker, Question
-
-pytestmark = pytest.mark.engine
 
 BOTH = FEATURE_SEALED_INPUT | FEATURE_SEALED_OUTPUT
 
@@ -85,6 +90,7 @@ def refuse(model: ModelClient, question: bytes) -> None:
         model.ask(question)
 
 
+@pytest.mark.engine
 def test_any_byte_changed(model: ModelClient, attacked: Attacked) -> None:
     good = ask(attacked).data
     for place in range(0, len(good), 1 if len(good) < 400 else 7):
@@ -97,6 +103,7 @@ def test_any_byte_changed(model: ModelClient, attacked: Attacked) -> None:
         refuse(model, bytes(changed))
 
 
+@pytest.mark.engine
 def test_any_byte_of_an_answer_changed(model: ModelClient, attacked: Attacked) -> None:
     question = ask(attacked)
     answer, _ = model.ask(question.data)
@@ -108,6 +115,7 @@ def test_any_byte_of_an_answer_changed(model: ModelClient, attacked: Attacked) -
             question.open(bytes(changed))
 
 
+@pytest.mark.engine
 def test_the_opening_of_one_question_and_the_inputs_of_another(
     model: ModelClient, attacked: Attacked
 ) -> None:
@@ -116,6 +124,7 @@ def test_the_opening_of_one_question_and_the_inputs_of_another(
     refuse(model, other.data[:QUESTION_BYTES] + one.data[QUESTION_BYTES:])
 
 
+@pytest.mark.engine
 def test_an_old_question_asked_again(model: ModelClient, attacked: Attacked) -> None:
     """It is answered, to its asker alone: what was learned is nothing."""
     question = ask(attacked)
@@ -127,6 +136,7 @@ def test_an_old_question_asked_again(model: ModelClient, attacked: Attacked) -> 
         assert_right(question.open(answer), [attacked.expected])
 
 
+@pytest.mark.engine
 def test_the_answer_of_another_question_and_the_mix_of_two(
     model: ModelClient, attacked: Attacked
 ) -> None:
@@ -142,6 +152,7 @@ def test_the_answer_of_another_question_and_the_mix_of_two(
         one.open(one.data[: len(first)].ljust(len(first), b"\0"))
 
 
+@pytest.mark.engine
 def test_a_question_turned_to_another_version_or_device(
     model: ModelClient, attacked: Attacked, tmp_path: Path
 ) -> None:
@@ -151,6 +162,7 @@ def test_a_question_turned_to_another_version_or_device(
     refuse(model, elsewhere.ask({"x": attacked.input}).data)
 
 
+@pytest.mark.engine
 def test_asking_in_plain_where_the_license_wants_it_sealed(
     device: HostDevice, attacked: Attacked
 ) -> None:
@@ -176,3 +188,64 @@ def test_asking_in_plain_where_the_license_wants_it_sealed(
     assert caught.value.status == Status.USED_UP
     model.close()
     assert_next_is_right(device, attacked)
+
+
+# ---- the board ----
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    return trial_in(tmp_path_factory.mktemp("questions"))
+
+
+@pytest.mark.board
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("suite", SUITES)
+def test_questions_of_each_suite_on_the_board(tmp_path: Path, suite: str) -> None:
+    guest.up()
+    device = f"board:{guest.BOARD_NAME}"
+    case = onnx_nets.case("mobile_network")
+    plan = uc.plan(case.model, budget="1MiB", page_bytes=4096, suite=suite)
+    path = tmp_path / "model.sealed"
+    sealed = uc.seal(path, path, plan=plan, signing_key=PROVIDER)
+    permit = uc.issue_license(
+        model_key=sealed.model_key, device=board_device_key(), signing_key=PROVIDER
+    )
+    feed = onnx_nets.random_inputs(case)
+    expected = onnxruntime.InferenceSession(case.model.SerializeToString())
+    with uc.InferenceSession(
+        path, license=permit, device=device, private=True
+    ) as session:
+        assert_right(session.run(None, feed), expected.run(None, feed))
+
+
+@pytest.mark.board
+@pytest.mark.timeout(900)
+def test_what_the_boards_normal_world_may_do_to_a_question(trial: Trial) -> None:
+    key = DevicePublicKey.from_cose_key(trial.device().device_key())
+    asker = Asker.of_model(trial.sealed[1], device=key)
+    question = asker.ask(trial.inputs)
+    other = asker.ask(trial.inputs)
+    with trial.open(trial.license(features=BOTH)) as session:
+        assert refused(trial.run, session) == Status.SEALED_IO_NEEDED
+        for place in (4, QUESTION_BYTES - 1, QUESTION_BYTES, len(question.data) - 1):
+            changed = bytearray(question.data)
+            changed[place] ^= 1
+            with pytest.raises(VerificationError):
+                session.ask(bytes(changed))
+        mixed = question.data[:QUESTION_BYTES] + other.data[QUESTION_BYTES:]
+        with pytest.raises(VerificationError):
+            session.ask(mixed)
+        # Another version of the model, and another device.
+        newer = Asker.of_model(trial.sealed[2], device=key)
+        stranger = Asker.of_model(trial.sealed[1], device=OTHER_DEVICE.public)
+        for wrong in (newer, stranger):
+            with pytest.raises(VerificationError):
+                session.ask(wrong.ask(trial.inputs).data)
+        answers = [session.ask(question.data)[0] for _ in range(2)]
+        assert answers[0] != answers[1]
+        for answer in answers:
+            assert_right(question.open(answer), trial.expected)
+            with pytest.raises(VerificationError):
+                other.open(answer)
+    trial.assert_next_is_right()
