@@ -46,3 +46,17 @@ def test_what_a_license_costs_is_within_its_limits_and_said():
     said = text[text.index("## What a license costs") : text.index("## Results")]
     assert f"the most {most / 1e6:.1f}" in said
     assert f"{100 * share:.2f} %" in said
+
+
+def test_what_private_inputs_and_outputs_cost_is_said():
+    recorded = json.loads((ROOT / "benchmarks/results/private_io.json").read_text())
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    said = text[text.index("## What private inputs") : text.index("## Results")]
+    assert len(recorded["rows"]) == 2
+    for row in recorded["rows"]:
+        plain, private = row["plain_instructions"], row["private_instructions"]
+        pages = row["private_decrypt_instructions"] - row["plain_decrypt_instructions"]
+        cells = (plain, private, private - plain, pages)
+        shown = " | ".join(f"{value / 1e6:.1f}" for value in cells)
+        assert f"| {row['suite']} | {shown} |" in said
+        assert row["plain_world_switches"] == row["private_world_switches"] == 7
