@@ -164,10 +164,15 @@ def update_seeds() -> list[bytes]:
 
 
 def service_seeds() -> list[bytes]:
-    """Return inferences as fuzz_service.c reads them, for streams of so many pages."""
-    loaded, infer, inputs, push, output = [1], [18], [22, 1], [0, 5, 0], [26, 0, 0, 3]
+    """Return inferences as fuzz_service.c reads them, for streams of so many pages:
+    plain ones, and such whose inputs and outputs are sealed.
+    """
+    loaded, push = [1], [0, 5, 0]
+    plain = ([18, 0], [22, 1], [26, 0, 0, 3])
+    private = ([18, 1, 3, 100], [22, 1, 7], [26, 0, 0, 3, 1])
     return [
-        bytes(loaded + infer + inputs + push * pages + output * 4)
+        bytes(loaded + begin + inputs + push * pages + output * 4)
+        for begin, inputs, output in (plain, private)
         for pages in range(1, 60)
     ]
 
