@@ -151,7 +151,7 @@ def wrapped_key(
     """
     sender = X25519PrivateKey.generate()
     recipient = X25519PublicKey.from_public_bytes(device.raw)
-    enc, context = cose._hpke_suite().create_sender_context(
+    enc, context = cose.hpke_suite().create_sender_context(
         KEMKey.from_pyca_cryptography_key(recipient),
         eks=KEMKeyPair(
             KEMKey.from_pyca_cryptography_key(sender),
