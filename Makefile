@@ -26,6 +26,12 @@ $(STAMPS)/system: tools/system_packages.py
 	@$(PYTHON) tools/system_packages.py
 	@touch $@
 
+$(STAMPS)/test-system: tools/system_packages.py
+	@mkdir -p $(STAMPS)
+	@echo "== system packages for tests"
+	@$(PYTHON) tools/system_packages.py --tests
+	@touch $@
+
 $(STAMPS)/venv: requirements.lock pyproject.toml $(STAMPS)/system
 	@echo "== Python environment ($(VENV), versions and hashes locked)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -84,16 +90,16 @@ gen: $(STAMPS)/venv ## write the copies of spec/constants.toml
 check-gen: $(STAMPS)/venv ## fail when a generated file is stale
 	@$(BIN)/python spec/gen.py --check
 
-test: setup lint ## everything, from types to the board
+test: $(STAMPS)/test-system setup lint ## everything, from types to the board
 	@$(BIN)/python tools/run_tests.py
 
-test-exhaustive: $(STAMPS)/venv engine ## all 255 other values of each byte of header and license
+test-exhaustive: $(STAMPS)/test-system $(STAMPS)/venv engine ## all 255 other values of each byte of header and license
 	@$(BIN)/python -m pytest -m exhaustive
 
-test-attacks: setup ## every combination of the attacks, where make test takes a sample; an hour
+test-attacks: $(STAMPS)/test-system setup ## every combination of the attacks, where make test takes a sample; an hour
 	@$(BIN)/python -m pytest tests/attacks -m "not exhaustive"
 
-test-provider-load: $(STAMPS)/venv ## 100,000 licenses from 8 clients, the database killed meanwhile; and in bulk; records results
+test-provider-load: $(STAMPS)/test-system $(STAMPS)/venv ## 100,000 licenses from 8 clients, the database killed meanwhile; and in bulk; records results
 	@UNDERCROFT_RECORD=benchmarks/results/license-service.json \
 		$(BIN)/python -m pytest -m load tests/provider/test_load.py
 	@$(BIN)/python benchmarks/bulk_licenses.py --record
@@ -101,22 +107,22 @@ test-provider-load: $(STAMPS)/venv ## 100,000 licenses from 8 clients, the datab
 test-endurance: $(STAMPS)/venv engine ## 10,000 inferences in a row; records what memory they needed
 	@$(BIN)/python -m pytest tests/engine/test_endurance.py -m exhaustive
 
-coverage: $(STAMPS)/venv ## which lines of the engine the tests run; half an hour, records results
+coverage: $(STAMPS)/test-system $(STAMPS)/venv ## which lines of the engine the tests run; half an hour, records results
 	@$(BIN)/python tools/coverage.py
 
-test-quick: $(STAMPS)/venv engine ## without the board
+test-quick: $(STAMPS)/test-system $(STAMPS)/venv engine ## without the board
 	@$(BIN)/python -m pytest -m "not board and not slow and not exhaustive and not zoo and not load and not attacks"
 
-test-models: setup ## every known network in every budget, host and board; records results
+test-models: $(STAMPS)/test-system setup ## every known network in every budget, host and board; records results
 	@$(BIN)/python -m pytest -m zoo
 	@host=0; $(BIN)/python benchmarks/models.py --device host: || host=1; \
 		$(BIN)/python benchmarks/models.py --device board: && test $$host = 0
 
-fuzz: $(STAMPS)/venv ## fuzz the C parsers and the program checker, SECONDS each
+fuzz: $(STAMPS)/test-system $(STAMPS)/venv ## fuzz the C parsers and the program checker, SECONDS each
 	@$(BIN)/python -m undercroft._build fuzz
 	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
-fuzz-nightly: $(STAMPS)/venv ## ten million inputs to each fuzzer, as far as ten hours go; records results
+fuzz-nightly: $(STAMPS)/test-system $(STAMPS)/venv ## ten million inputs to each fuzzer, as far as ten hours go; records results
 	@$(BIN)/python -m undercroft._build fuzz
 	@$(BIN)/python tests/fuzz/run.py --executions 10000000 --seconds 36000 \
 		--record benchmarks/results/fuzzing.json

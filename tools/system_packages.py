@@ -3,9 +3,9 @@
 
 Runs before there is a virtual environment, so it uses the standard library
 only. Says which packages are missing and why before it installs anything;
-`--check` only says it and exits 1.
+`--check` only says it and exits 1. `--tests` adds what only tests need.
 
-    python3 tools/system_packages.py
+    python3 tools/system_packages.py [--tests] [--check]
 """
 
 from __future__ import annotations
@@ -16,57 +16,66 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = {
+NEEDED = {
     "build-essential": "gcc and make: the host build of the engine",
     "ca-certificates": "fetching packages",
-    "clang": "fuzzers (libFuzzer) and sanitizers",
-    "chromium-headless-shell": "tests of the license service's web page",
-    "cpio": "tests of the board's initial RAM disk",
-    "curl": "the commands of docs/provider.md, which a test runs",
     "debian-archive-keyring": "checking the signatures of the board's packages",
     "device-tree-compiler": "the board's firmware",
     "e2fsprogs": "the board's disk images (mke2fs -d, debugfs)",
     "gcc-aarch64-linux-gnu": "firmware, Trusted Application, arm64 engine",
     "libc6-dev-arm64-cross": "the arm64 engine",
     "libssl-dev": "the host engine's cryptography, firmware tools",
-    "postgresql": "tests of the license service (a server in a temporary folder)",
     "python3-venv": "the project's virtual environment",
     "qemu-system-arm": "the emulated board",
+    "xz-utils": "unpacking Debian packages",
+}
+FOR_TESTS = {
+    "chromium-headless-shell": "tests of the license service's web page",
+    "clang": "fuzzers (libFuzzer) and sanitizers",
+    "cpio": "tests of the board's initial RAM disk",
+    "curl": "the commands of docs/provider.md, which a test runs",
+    "postgresql": "tests of the license service (a server in a temporary folder)",
     "qemu-user": "the arm64 tests in user mode",
     "softhsm2": "tests of signing keys in tokens (PKCS #11)",
     "valgrind": "tests that nothing depends on a secret's value",
-    "xz-utils": "unpacking Debian packages",
 }
 
 BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome", "chrome")
 """Any of these will do for the web page: a desktop's browser need not come twice."""
 
 
-def missing_packages() -> list[str]:
-    """Return those of PACKAGES that dpkg does not know as installed."""
+def wanted_packages(for_tests: bool) -> dict[str, str]:
+    """Return packages, and what each is for."""
+    if not for_tests:
+        return NEEDED
+    wanted = NEEDED | FOR_TESTS
+    # Its name has clang's version, so clang comes first.
+    runtime = compiler_runtime() if shutil.which("clang") else ""
+    if runtime:
+        wanted[runtime] = "libFuzzer's and the sanitizers' runtime"
+    if any(map(shutil.which, BROWSERS)):
+        del wanted["chromium-headless-shell"]
+    return wanted
+
+
+def missing_packages(for_tests: bool) -> dict[str, str]:
+    """Return those that are wanted and not there, and what each is for."""
+    wanted = wanted_packages(for_tests)
     found = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES],
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted],
         capture_output=True,
         text=True,
         check=False,
     ).stdout.split("\n")
-    installed = {line.split()[0] for line in found if line.endswith(" installed")}
-    if shutil.which("clang"):
-        runtime = compiler_runtime()
-        if runtime:
-            PACKAGES[runtime] = "libFuzzer's and the sanitizers' runtime"
-            if not has_runtime():
-                installed.discard(runtime)
-            else:
-                installed.add(runtime)
-    if any(map(shutil.which, BROWSERS)):
-        installed.add("chromium-headless-shell")
+    there = {line.split()[0] for line in found if line.endswith(" installed")}
     usable_venv = subprocess.run(
         [sys.executable, "-c", "import ensurepip"], capture_output=True, check=False
     )
     if usable_venv.returncode == 0:
-        installed.add("python3-venv")
-    return sorted(set(PACKAGES) - installed)
+        there.add("python3-venv")
+    if for_tests and has_runtime():
+        there.add(compiler_runtime())
+    return {name: why for name, why in sorted(wanted.items()) if name not in there}
 
 
 def compiler_runtime() -> str:
@@ -78,7 +87,9 @@ def compiler_runtime() -> str:
 
 
 def has_runtime() -> bool:
-    """Say whether clang finds the fuzzer's library."""
+    """Say whether clang is there and finds the fuzzer's library."""
+    if not shutil.which("clang"):
+        return False
     answer = subprocess.run(
         ["clang", "-print-file-name=libclang_rt.fuzzer-x86_64.a"],
         capture_output=True,
@@ -132,20 +143,22 @@ def main() -> int:
     if not shutil.which("dpkg-query") or not shutil.which("apt-get"):
         print("this is no Debian or Ubuntu machine: apt is missing", file=sys.stderr)
         return 5
+    for_tests = "--tests" in sys.argv[1:]
     for _ in range(2):
-        missing = missing_packages()
+        missing = missing_packages(for_tests)
         if not missing:
             return 0
         print("system packages to install:")
-        for name in missing:
-            print(f"  {name:28} {PACKAGES[name]}")
+        for name, why in missing.items():
+            print(f"  {name:28} {why}")
         if "--check" in sys.argv[1:]:
             return 1
-        code = install(missing)
+        code = install(list(missing))
         if code:
             return code
-    if missing_packages():
-        print(f"still missing: {' '.join(missing_packages())}", file=sys.stderr)
+    missing = missing_packages(for_tests)
+    if missing:
+        print(f"still missing: {' '.join(missing)}", file=sys.stderr)
         return 5
     return 0
 

@@ -111,7 +111,7 @@ def test_several_workers_speak_tls_and_sign_with_a_key_in_a_token(
 
 def make_token(folder: Path, monkeypatch) -> str:
     """Put the provider's key into a SoftHSM token; return its URI."""
-    assert MODULE.exists(), "softhsm2 is missing: python3 tools/system_packages.py"
+    assert MODULE.exists(), "softhsm2 is missing: tools/system_packages.py --tests"
     (folder / "tokens").mkdir()
     settings = folder / "softhsm2.conf"
     settings.write_text(f"directories.tokendir = {folder / 'tokens'}\n")

@@ -92,7 +92,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> str:
     import pkcs11
     from pkcs11 import Attribute, KeyType, Mechanism
 
-    assert MODULE.exists(), "softhsm2 is missing: python3 tools/system_packages.py"
+    assert MODULE.exists(), "softhsm2 is missing: tools/system_packages.py --tests"
     folder = tmp_path_factory.mktemp("softhsm")
     (folder / "tokens").mkdir()
     config = folder / "softhsm2.conf"
