@@ -25,7 +25,8 @@ from helpers.license_service import (
     make_service,
 )
 from undercroft._provider import security
-from undercroft._provider.app import MAX_LIST_DEVICES, create_app
+from undercroft._provider.app import create_app
+from undercroft._provider.device_list import MAX_LIST_DEVICES
 from undercroft._provider.guards import MAX_BODY_BYTES
 from undercroft._provider.problems import PROBLEMS, ProblemError
 from undercroft._provider.rates import RateLimiter
@@ -407,7 +408,7 @@ def test_a_list_with_errors_names_each_line_and_issues_nothing(
 
 
 def test_a_list_has_a_largest_size(sqlite_api, enrol, monkeypatch) -> None:
-    import undercroft._provider.app as module
+    import undercroft._provider.device_list as module
 
     enrol(sqlite_api, 1)
     enrol(sqlite_api, 2)

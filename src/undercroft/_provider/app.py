@@ -9,57 +9,33 @@ licenses, evidence and updates are made to be seen by anybody.
 from __future__ import annotations
 
 import base64
-import io
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
-from undercroft import __version__, bulk
-from undercroft._provider import enrolment, licensing, listing, revocation
+from undercroft import __version__
+from undercroft._provider import device_list, enrolment, licensing, listing, revocation
 from undercroft._provider import schemas as form
 from undercroft._provider.guards import Guards, handle_refusals, problem_page
+from undercroft._provider.openapi import REFUSALS, describe_refusals
 from undercroft._provider.page import page_router
-from undercroft._provider.problems import MEDIA_TYPE, ProblemError
 from undercroft._provider.rates import RateLimiter
 from undercroft._provider.security import SCOPES, Caller, authenticate
 from undercroft._provider.service import Service
-from undercroft.errors import FormatError
-from undercroft.license import LicenseTerms
 
-if TYPE_CHECKING:
-    from undercroft.keys import DevicePublicKey
-
-MAX_LIST_DEVICES: Final = 2000
-_HEX_64: Final = re.compile(r"\b[0-9a-f]{64}\b", re.IGNORECASE)
 _DESCRIPTION: Final = """\
 Enrols devices by the evidence that they give, and issues, renews and revokes
 licenses for them. Every request but `/v1/health` needs an API key with a scope.
 Refusals are problem details (RFC 9457). Requests that issue take an
 `Idempotency-Key`: sent again with the same one, they lead to the same license.
 """
-_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {
-        "description": text,
-        "content": {
-            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}
-        },
-    }
-    for status, text in (
-        (400, "malformed"),
-        (401, "API key missing or refused"),
-        (403, "the API key does not have the scope"),
-        (429, "the API key's rate is used up; see Retry-After"),
-        (503, "database or key unavailable; see Retry-After"),
-    )
-}
 _bearer = HTTPBearer(auto_error=False, description="an API key, uck_…")
-router = APIRouter(prefix="/v1", responses=_REFUSALS)
+router = APIRouter(prefix="/v1", responses=REFUSALS)
 
 
 async def _service(request: Request) -> Service:
@@ -230,68 +206,9 @@ async def issue_list(
     the key of an enrolled device. Devices that have a license keep it.
     """
     text = (await request.body()).decode("utf-8-sig", "replace")
-    return await run_in_threadpool(_issue_list, service, caller, model, text, partial)
-
-
-def _issue_list(
-    service: Service, caller: Caller, model: str, text: str, partial: bool
-) -> form.ListAnswer:
-    rows, problems = _read_list(service, text)
-    if problems and not partial:
-        raise ProblemError(
-            "malformed-list",
-            f"{len(problems)} lines have errors and nothing was issued",
-            errors=[item.model_dump() for item in problems],
-        )
-    issued = licensing.issue_many(service, caller, model=model, wanted=rows)
-    return form.ListAnswer(
-        issued=sum(is_new for _, is_new in issued),
-        already=sum(not is_new for _, is_new in issued),
-        problems=problems,
-        licenses=[
-            form.ListedLicense(
-                device_id=row.device_id,
-                license_id=row.license_id,
-                license=base64.b64encode(row.content).decode(),
-            )
-            for row, _ in issued
-        ],
+    return await run_in_threadpool(
+        device_list.issue, service, caller, model=model, text=text, partial=partial
     )
-
-
-def _read_list(
-    service: Service, text: str
-) -> tuple[list[tuple[str, LicenseTerms]], list[form.LineProblem]]:
-    names = sorted({name.lower() for name in _HEX_64.findall(text)})
-    with service.store.read() as session:
-        known = licensing.find_devices(session, names)
-
-    def find(name: str) -> DevicePublicKey:
-        key = known.get(name.lower())
-        if key is None:
-            raise ValueError(f"no device {name[:64]!r} is enrolled")
-        return key
-
-    rows: list[tuple[str, LicenseTerms]] = []
-    problems: list[form.LineProblem] = []
-    try:
-        for item in bulk.read_rows(io.StringIO(text, newline=""), "the body", find):
-            if isinstance(item, bulk.Problem):
-                problems.append(form.LineProblem(line=item.line, detail=item.text))
-                continue
-            try:
-                terms = LicenseTerms(**item.terms)
-            except FormatError as error:
-                problems.append(form.LineProblem(line=item.line, detail=error.message))
-                continue
-            rows.append((item.device.device_id.hex(), terms))
-    except FormatError as error:
-        raise form.malformed("body", f"{error.message}; {error.hint}") from error
-    if len(rows) > MAX_LIST_DEVICES:
-        raise ProblemError(
-            "too-large", f"a list has at most {MAX_LIST_DEVICES} devices"
-        )
-    return rows, problems
 
 
 @router.get("/licenses")
@@ -456,30 +373,5 @@ def create_app(open_service: Callable[[], Service]) -> FastAPI:
     def problem(name: str) -> PlainTextResponse:
         return PlainTextResponse(problem_page(name))
 
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = describe()
-            schemas = schema["components"]["schemas"]
-            schemas["ProblemAnswer"] = form.ProblemAnswer.model_json_schema()
-            _drop_foreign_refusals(schema)
-        return app.openapi_schema or describe()
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    describe_refusals(app)
     return app
-
-
-def _drop_foreign_refusals(schema: dict[str, Any]) -> None:
-    """Leave out FastAPI's own form of refusals, which is never sent."""
-    refusal = _REFUSALS[400]["content"]
-    for operations in schema["paths"].values():
-        for operation in operations.values():
-            answers = operation["responses"]
-            if answers.get("422", {}).get("description") == "Validation Error":
-                del answers["422"]
-            for status, answer in answers.items():
-                if status.startswith(("4", "5")):
-                    answer["content"] = refusal
-    for name in ("HTTPValidationError", "ValidationError"):
-        schema["components"]["schemas"].pop(name, None)
