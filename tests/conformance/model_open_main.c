@@ -17,45 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
+#include "fake_device.h"
 #include "uc_license.h"
 #include "uc_port.h"
 
-static uint8_t fake_private_key[32];
 static uint8_t trusted_key[32];
 static uint8_t fake_trust;
 static bool fake_damage;
 static uint8_t fake_state[UC_STATE_BYTES];
-
-bool uc_port_device_public_key(uint8_t public_key[32])
-{
-	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
-						     fake_private_key, 32);
-	size_t len = 32;
-	bool ok = key && EVP_PKEY_get_raw_public_key(key, public_key, &len);
-
-	EVP_PKEY_free(key);
-	return ok;
-}
-
-bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
-{
-	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
-						     fake_private_key, 32);
-	EVP_PKEY *other =
-		EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, 32);
-	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
-	size_t len = 32;
-	bool ok = context && other && EVP_PKEY_derive_init(context) == 1 &&
-		  EVP_PKEY_derive_set_peer(context, other) == 1 &&
-		  EVP_PKEY_derive(context, shared, &len) == 1 && len == 32;
-
-	EVP_PKEY_CTX_free(context);
-	EVP_PKEY_free(other);
-	EVP_PKEY_free(key);
-	return ok;
-}
 
 bool uc_port_provider_trusted(const uint8_t key_id[32],
 			      const uint8_t public_key[32])
@@ -190,7 +159,7 @@ int main(void)
 {
 	uint8_t trusted = 0;
 
-	if (!take(fake_private_key, sizeof(fake_private_key)) ||
+	if (!take(fake_device_key, sizeof(fake_device_key)) ||
 	    !take(trusted_key, sizeof(trusted_key)))
 		return 2;
 	while (take(&trusted, sizeof(trusted))) {

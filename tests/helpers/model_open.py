@@ -110,8 +110,9 @@ def open_models(requests: Iterable[Request], *, device_private: bytes) -> list[O
             request.license,
         ]
         count += 1
+    names = ("model_open_main", "fake_device")
     done = subprocess.run(
-        [program("model_open", "tests/conformance/model_open_main.c")],
+        [program("model_open", *(f"tests/conformance/{name}.c" for name in names))],
         input=b"".join(parts),
         capture_output=True,
         check=False,
