@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 NEEDED = {
@@ -25,6 +26,7 @@ NEEDED = {
     "gcc-aarch64-linux-gnu": "firmware, Trusted Application, arm64 engine",
     "libc6-dev-arm64-cross": "the arm64 engine",
     "libssl-dev": "the host engine's cryptography, firmware tools",
+    "python3-dev": "compiling pyaegis, which has no wheels",
     "python3-venv": "the project's virtual environment",
     "qemu-system-arm": "the emulated board",
     "xz-utils": "unpacking Debian packages",
@@ -73,6 +75,8 @@ def missing_packages(for_tests: bool) -> dict[str, str]:
     )
     if usable_venv.returncode == 0:
         there.add("python3-venv")
+    if Path(sysconfig.get_path("include"), "Python.h").exists():
+        there.add("python3-dev")
     if for_tests and has_runtime():
         there.add(compiler_runtime())
     return {name: why for name, why in sorted(wanted.items()) if name not in there}
