@@ -12,7 +12,7 @@ SECONDS ?= 60
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format gen check-gen engine ta board bench \
 	fuzz fuzz-nightly coverage test-endurance test-models test-quick \
-	test-exhaustive test-attacks test-provider-load clean lock
+	test-exhaustive test-attacks test-fresh test-provider-load clean lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -112,6 +112,9 @@ coverage: $(STAMPS)/test-system $(STAMPS)/venv ## which lines of the engine the 
 
 test-quick: $(STAMPS)/test-system $(STAMPS)/venv engine ## without the board
 	@$(BIN)/python -m pytest -m "not board and not slow and not exhaustive and not zoo and not load and not attacks"
+
+test-fresh: ## make demo twice and make test on a fresh Debian (root and debootstrap)
+	@tools/fresh_machine.sh demo demo test
 
 test-models: $(STAMPS)/test-system setup ## every known network in every budget, host and board; records results
 	@$(BIN)/python -m pytest -m zoo
