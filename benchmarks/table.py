@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the tables in docs/benchmarks.md and README.md from the results here.
+"""Write the tables and the figure of the documents from the results here.
 
 python benchmarks/table.py            # write
 python benchmarks/table.py --check    # fail when they are stale
@@ -17,6 +17,7 @@ from undercroft._bench.report import Report, Row, markdown, mib
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import figure
 import goals
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,8 +128,13 @@ PLACES: dict[Path, dict[str, Callable[[], str]]] = {
 }
 
 
+FIGURE = ROOT / "docs" / "images" / "benchmarks.svg"
+
+
 def page(path: Path, text: str) -> str:
     """Put a page's tables between their marks."""
+    if path == FIGURE:
+        return figure.svg(recorded())
     for what, table in PLACES[path].items():
         mark = BEGIN.format(what)
         before, begin, rest = text.partition(mark)
@@ -142,8 +148,8 @@ def page(path: Path, text: str) -> str:
 def main(arguments: list[str]) -> int:
     """Write or check; return the exit code."""
     stale = 0
-    for path in PLACES:
-        text = path.read_text()
+    for path in (*PLACES, FIGURE):
+        text = path.read_text() if path.exists() else ""
         wanted = page(path, text)
         if text == wanted:
             continue
