@@ -11,7 +11,8 @@ import pytest
 
 from undercroft import _board
 from undercroft._bench.report import Row
-from undercroft._bench.run import known_subject, measure
+from undercroft._bench.run import measure
+from undercroft._bench.subject import known_subject
 
 pytestmark = [pytest.mark.board, pytest.mark.models, pytest.mark.timeout(1500)]
 

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +19,8 @@ from undercroft._bench.environment import describe
 from undercroft._bench.exchange import Exchange, run_on_board
 from undercroft._bench.guest import array_of, bytes_of
 from undercroft._bench.report import Failure, Report, Row
+from undercroft._bench.subject import Subject, make_plan
+from undercroft._bench.wall import engine_answer
 from undercroft._cache import cache_root, file_sha256
 from undercroft._format.suites import DEFAULT_SUITE
 from undercroft.errors import Error, HarnessError
@@ -44,75 +45,6 @@ _GUEST_FOLDER: Final = "/tmp"  # noqa: S108 a tmpfs on the board
 _GUEST_MODULE: Final = "undercroft._bench.guest"
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A model to measure.
-
-    Attributes:
-        name: what the report calls it.
-        path: the ONNX file.
-        inputs: what to run it on, by name, in the model's order.
-    """
-
-    name: str
-    path: Path
-    inputs: Mapping[str, npt.NDArray[np.float32]]
-
-    @property
-    def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Static shapes for the planner."""
-        return {name: array.shape for name, array in self.inputs.items()}
-
-
-def known_subject(name: str) -> Subject:
-    """Return one of the real models, with a real photo where it takes one.
-
-    Raises:
-        ModelError: No model has this name.
-        EnvironmentMissingError: Its package cannot be fetched.
-    """
-    from undercroft import _models
-    from undercroft._models import imagenet
-
-    model = _models.info(name)
-    if name == "efficientnet-lite0":
-        inputs = {"x": imagenet.photo_input()}
-    else:
-        inputs = random_inputs(model.input_shapes)
-    return Subject(name=name, path=_models.get(name), inputs=inputs)
-
-
-def file_subject(path: Path, shapes: Mapping[str, Sequence[int]]) -> Subject:
-    """Return a model of the user's own, to be run on random inputs.
-
-    Args:
-        path: an ONNX file.
-        shapes: static shapes for inputs whose shape is not.
-
-    Raises:
-        ModelError: it cannot be taken.
-    """
-    from undercroft.plan import plan
-
-    inputs = plan(path, budget=None, input_shapes=shapes).inputs
-    return Subject(
-        name=path.stem,
-        path=path,
-        inputs=random_inputs({tensor.name: tensor.shape for tensor in inputs}),
-    )
-
-
-def random_inputs(
-    shapes: Mapping[str, Sequence[int]], *, seed: int = 1
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Return inputs between -1 and 1, the same for the same seed."""
-    source = np.random.default_rng(seed)
-    return {
-        name: source.uniform(-1, 1, tuple(shape)).astype(np.float32)
-        for name, shape in shapes.items()
-    }
 
 
 def measure(
@@ -244,8 +176,6 @@ class _Bench:
         """
         if self._weights == "f32":
             return expected
-        from undercroft._bench.wall import engine_answer
-
         return engine_answer(subject, self._weights)
 
     def _onnxruntime(self, subject: Subject, whole: Plan) -> Answer:
@@ -334,24 +264,6 @@ class _Bench:
             timeout_seconds=_LEAST_SECONDS + instructions / _SLOWEST_PER_SECOND,
         )
         return answer, array_of(exchange.answer("outputs") or b"")
-
-
-def make_plan(
-    subject: Subject,
-    budget: int | None,
-    weights: WeightsFormat = "f32",
-    suite: str = DEFAULT_SUITE,
-) -> Plan:
-    """Plan for a budget in bytes; None: all weights stay decrypted."""
-    from undercroft.plan import plan
-
-    return plan(
-        subject.path,
-        budget=budget,
-        input_shapes=subject.input_shapes,
-        weights=weights,
-        suite=suite,
-    )
 
 
 def make_row(

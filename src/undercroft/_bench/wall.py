@@ -22,7 +22,7 @@ import numpy as np
 
 from undercroft._bench.environment import host
 from undercroft._bench.report import Failure
-from undercroft._bench.run import Subject, make_plan
+from undercroft._bench.subject import Subject, make_plan
 from undercroft.errors import EnvironmentMissingError, Error, HarnessError
 from undercroft.keys import DevicePublicKey, ModelKey, ProviderKey
 from undercroft.license import issue

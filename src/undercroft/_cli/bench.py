@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from undercroft._bench.report import Failure, Report, Row
-    from undercroft._bench.run import Subject
+    from undercroft._bench.subject import Subject
     from undercroft.plan import WeightsFormat
 
 
@@ -184,7 +184,7 @@ def _print_progress(console: Console, row: Row | Failure) -> None:
 
 def _subject(model: str, input_shapes: dict[str, tuple[int, ...]]) -> Subject:
     from undercroft import _models
-    from undercroft._bench.run import file_subject, known_subject
+    from undercroft._bench.subject import file_subject, known_subject
 
     if model in _models.names():
         return known_subject(model)

@@ -12,7 +12,8 @@ from helpers.onnx_nets import case
 from undercroft import _board
 from undercroft._bench import run as bench_run
 from undercroft._bench.guest import bytes_of
-from undercroft._bench.run import file_subject, measure
+from undercroft._bench.run import measure
+from undercroft._bench.subject import file_subject
 from undercroft._bench.wall import engine_answer
 from undercroft.errors import HarnessError
 from undercroft.plan import plan
