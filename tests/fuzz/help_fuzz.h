@@ -30,6 +30,9 @@ void fuzz_count_deep(void);
 /* While true, every Ed25519 signature verifies. */
 extern bool fuzz_signatures_hold;
 
+/* While true, the device signs its evidence with a constant. */
+extern bool fuzz_signs_cheaply;
+
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
