@@ -14,6 +14,7 @@ set -eu
 SUITE=${SUITE:-bookworm}
 source=$(cd "$(dirname "$0")/.." && pwd)
 root=$(mktemp -d /var/tmp/fresh-machine.XXXXXX)
+chmod 755 "$root" # not everybody there is root
 
 if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
 	echo "as root: apt-get install debootstrap" >&2
@@ -30,8 +31,12 @@ inside() {
 leave() {
 	[ ! -x "$root/root/undercroft/.venv/bin/undercroft" ] ||
 		chroot "$root" /root/undercroft/.venv/bin/undercroft board down --all
+	for process in /proc/[0-9]*; do # what a failed test has left running
+		[ "$(readlink "$process/root")" != "$root" ] ||
+			kill -9 "${process#/proc/}" 2>/dev/null || true
+	done
 	mount | awk -v root="$root/" 'index($3, root) == 1 { print $3 }' | sort -r |
-		xargs -r umount
+		xargs -r -n 1 umount -l
 	rm -rf --one-file-system "$root"
 }
 trap leave EXIT
