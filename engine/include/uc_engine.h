@@ -54,7 +54,7 @@ uint32_t uc_engine_state(const struct uc_engine *engine); /* UC_STATE_* */
 void uc_engine_want(const struct uc_engine *engine, struct uc_want *want);
 
 /* ns_pages: shared memory, count pages of page_bytes + UC_PAGE_TAG_BYTES.
- * Each page is copied once, verified, then used. */
+ * Each byte is read once, and used after its page was verified. */
 enum uc_status uc_engine_push(struct uc_engine *engine, uint32_t first,
 			      uint32_t count, const uint8_t *ns_pages,
 			      size_t ns_len, uint32_t *detail);

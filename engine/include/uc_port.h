@@ -39,6 +39,15 @@ bool uc_port_aead_init(struct uc_port_aead *aead, uint32_t suite,
 bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
 		       uint8_t *data, size_t len, const uint8_t tag[16]);
 /*
+ * The same from memory that others may write meanwhile, without a copy first:
+ * each byte of ns_data is read exactly once. Only for a cipher that can: false
+ * for others, so ask before.
+ */
+bool uc_port_aead_reads_once(const struct uc_port_aead *aead);
+bool uc_port_aead_open_shared(const struct uc_port_aead *aead,
+			      const uint8_t nonce[12], const uint8_t *ns_data,
+			      uint8_t *data, size_t len, const uint8_t tag[16]);
+/*
  * Encrypts data in place and writes its tag: what leaves the secure world, so
  * a nonce must never come twice under a key. len is a multiple of 16. On false
  * data and tag were wiped.

@@ -68,6 +68,27 @@ bool uc_port_aead_open(const struct uc_port_aead *aead, const uint8_t nonce[12],
 	return good;
 }
 
+bool uc_port_aead_reads_once(const struct uc_port_aead *aead)
+{
+	const struct uc_aead_cipher *cipher = cipher_of(aead);
+
+	return cipher && cipher->open_shared;
+}
+
+bool uc_port_aead_open_shared(const struct uc_port_aead *aead,
+			      const uint8_t nonce[12], const uint8_t *ns_data,
+			      uint8_t *data, size_t len, const uint8_t tag[16])
+{
+	const struct uc_aead_cipher *cipher = cipher_of(aead);
+	bool good = cipher && cipher->open_shared && len % BLOCK_BYTES == 0 &&
+		    cipher->open_shared(aead->opaque + STATE_OFFSET, nonce,
+					ns_data, data, len, tag);
+
+	if (!good)
+		uc_port_wipe(data, len);
+	return good;
+}
+
 bool uc_port_aead_seal(const struct uc_port_aead *aead, const uint8_t nonce[12],
 		       uint8_t *data, size_t len, uint8_t tag[16])
 {

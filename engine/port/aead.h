@@ -21,6 +21,10 @@ struct uc_aead_cipher {
 	bool (*init)(void *state, const uint8_t key[32]);
 	bool (*open)(const void *state, const uint8_t nonce[12], uint8_t *data,
 		     size_t len, const uint8_t tag[UC_AEAD_TAG_BYTES]);
+	/* NULL when the cipher reads its input more than once, or may. */
+	bool (*open_shared)(const void *state, const uint8_t nonce[12],
+			    const uint8_t *ns_data, uint8_t *data, size_t len,
+			    const uint8_t tag[UC_AEAD_TAG_BYTES]);
 	bool (*seal)(const void *state, const uint8_t nonce[12], uint8_t *data,
 		     size_t len, uint8_t tag[UC_AEAD_TAG_BYTES]);
 };

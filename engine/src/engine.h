@@ -24,6 +24,8 @@ struct uc_window {
 struct uc_run {
 	uint32_t op;	/* index of the operator under way */
 	uint32_t panel; /* its first panel not yet computed */
+	/* Bytes of the stream that the next step takes; 0: not known. */
+	uint64_t step_bytes;
 	struct uc_window window;
 	uint32_t streamed_pages; /* taken so far */
 	uint32_t spill_part;	 /* pages done of the SPILL or FILL under way */

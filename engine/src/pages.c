@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From shared memory to verified plaintext. A page is copied once, to the
- * place where it is used, and is verified and decrypted there: what the
- * normal world does to its copy in the meantime has no effect.
+ * From shared memory to verified plaintext. Each byte of a page is read once:
+ * copied to the place where it is used, and verified and decrypted there, or
+ * decrypted on the way by a cipher that can. So what the normal world does to
+ * its copy in the meantime has no effect.
  */
 #include "engine.h"
 #include "uc_secret.h"
@@ -16,16 +17,23 @@ enum uc_status uc_page_take(struct uc_engine *engine, uint32_t index,
 	uint8_t tag[UC_PAGE_TAG_BYTES] = {0};
 	uint64_t begin = uc_port_ticks();
 	uint64_t moved = 0;
+	bool on_the_way = uc_port_aead_reads_once(&engine->aead);
 	bool good = false;
 
 	if (!page)
 		return UC_ST_INTERNAL;
-	memcpy(page, ns_page, page_bytes);
+	if (!on_the_way)
+		memcpy(page, ns_page, page_bytes);
 	memcpy(tag, ns_page + page_bytes, sizeof(tag));
 	engine->stats.moved_bytes += page_bytes + sizeof(tag);
 	moved = uc_port_ticks();
 	uc_store_u64(nonce, index);
-	good = uc_port_aead_open(&engine->aead, nonce, page, page_bytes, tag);
+	if (on_the_way)
+		good = uc_port_aead_open_shared(&engine->aead, nonce, ns_page,
+						page, page_bytes, tag);
+	else
+		good = uc_port_aead_open(&engine->aead, nonce, page, page_bytes,
+					 tag);
 	/* A model is obeyed and computed with, which takes the time it takes. */
 	uc_secret_is_public(page, page_bytes);
 	engine->stats.ticks_move += moved - begin;

@@ -90,8 +90,8 @@ static bool load_panels(struct uc_engine *engine, struct operands *operands,
 	step->panel_count = op->panel_count - panel;
 	if (step->panel_count > op->step_panels)
 		step->panel_count = op->step_panels;
-	step->panels = uc_window_peek(engine, (uint64_t)step->panel_count *
-						      op->panel_bytes);
+	engine->run.step_bytes = (uint64_t)step->panel_count * op->panel_bytes;
+	step->panels = uc_window_peek(engine, engine->run.step_bytes);
 	return step->panels != NULL;
 }
 
@@ -133,6 +133,7 @@ static bool run_step(struct uc_engine *engine, enum uc_status *status)
 	    step.first_panel >= operands.op.resident_panels)
 		uc_window_consume(engine, (uint64_t)step.panel_count *
 						  operands.op.panel_bytes);
+	run->step_bytes = 0;
 	run->panel += step.panel_count;
 	if (run->panel == operands.op.panel_count) {
 		run->op++;
@@ -146,6 +147,10 @@ enum uc_status uc_run_on(struct uc_engine *engine)
 	enum uc_status status = UC_ST_OK;
 
 	engine->state = UC_STATE_RUNNING;
+	/* Most pages do not complete a step: nothing is decoded for those. */
+	if (engine->run.step_bytes != 0 &&
+	    !uc_window_peek(engine, engine->run.step_bytes))
+		return UC_ST_OK;
 	while (engine->run.op < engine->program.op_count &&
 	       run_step(engine, &status))
 		;

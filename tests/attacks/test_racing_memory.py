@@ -6,7 +6,8 @@ Attack: a thread on the other core that writes wrong and right bytes over pages,
     pages, header and license for as long as the call lasts. (An input that changes
     meanwhile is an input: it is not raced.)
 Defence: every byte of shared memory is read once, into secure memory, and verified
-    there. So the result is the right answer or a refusal, and never a wrong answer.
+    there; AEGIS-128L decrypts it on that way. So the result is the right answer or a
+    refusal, and never a wrong answer.
 Invariant: 3, 4, 9
 Runs on: host, board
 """
@@ -28,8 +29,11 @@ from helpers.attacked import (
     Raw,
     assert_next_is_right,
     assert_right,
+    board_device_key,
     load,
+    ship,
 )
+from helpers.suites import SUITES
 from undercroft._board import recipe
 from undercroft._device.host import HostDevice
 from undercroft._spec import Status
@@ -131,15 +135,23 @@ print("raced:", json.dumps([answers, counts, opened]))
     assert_never_wrong(arrays, counts | opened, goods, {"LOAD", "PUSH", "FILL", "OPEN"})
 
 
+def shipped(folder: Path, suite: str) -> Attacked:
+    guest.up()
+    return ship(folder, board_device_key(), suite=suite)
+
+
 @pytest.mark.board
 @pytest.mark.timeout(900)
-def test_all_of_it_on_the_board(board_goods: Attacked) -> None:
-    on_the_board(board_goods, inferences=40, loads=6, opens=6)
+def test_all_of_it_on_the_board(tmp_path: Path) -> None:
+    goods = shipped(tmp_path, "aegis-128l")
+    on_the_board(goods, inferences=40, loads=6, opens=6)
 
 
 @pytest.mark.board
 @pytest.mark.attacks
 @pytest.mark.timeout(3600)
-def test_all_of_it_for_long_on_the_board(board_goods: Attacked) -> None:
+@pytest.mark.parametrize("suite", SUITES)
+def test_all_of_it_for_long_on_the_board(tmp_path: Path, suite: str) -> None:
+    goods = shipped(tmp_path, suite)
     for _ in range(5):
-        on_the_board(board_goods, inferences=200, loads=20, opens=40)
+        on_the_board(goods, inferences=200, loads=20, opens=40)

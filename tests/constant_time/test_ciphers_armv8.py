@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.aead import OPEN, SEAL, message, traces
+from helpers.aead import OPEN, OPEN_SHARED, READ_ONCE, SEAL, message, traces
 from helpers.instructions import build_plugin
 from helpers.suites import SUITES, seal
 
@@ -36,13 +36,23 @@ def keys_and_texts() -> list[tuple[bytes, bytes]]:
     return pairs + [(rng.randbytes(32), rng.randbytes(SIZE)) for _ in range(6)]
 
 
-def opened(suite: str, key: bytes, text: bytes, wrong_at: int | None = None) -> bytes:
+MODES = [(suite, OPEN) for suite in SUITES]
+MODES += [(suite, OPEN_SHARED) for suite in READ_ONCE]
+
+
+def opened(
+    suite: str,
+    key: bytes,
+    text: bytes,
+    wrong_at: int | None = None,
+    mode: int = OPEN,
+) -> bytes:
     sealed = bytearray(seal(suite, key, NONCE, text))
     if wrong_at is not None:
         sealed[wrong_at] ^= 0x10
     return message(
         suite,
-        OPEN,
+        mode,
         key=key,
         nonce=NONCE,
         tag=bytes(sealed[SIZE:]),
@@ -54,20 +64,21 @@ def ways(messages: list[bytes], *flags: str) -> set[str]:
     return set(traces(messages, build_plugin(FOLDER / "trace.c"), *flags))
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_a_page_is_opened_on_one_way(suite: str) -> None:
-    (way,) = ways([opened(suite, key, text) for key, text in keys_and_texts()])
+@pytest.mark.parametrize(("suite", "mode"), MODES)
+def test_a_page_is_opened_on_one_way(suite: str, mode: int) -> None:
+    messages = [opened(suite, key, text, mode=mode) for key, text in keys_and_texts()]
+    (way,) = ways(messages)
     _, instructions, accesses = way.split()
     # Whole pages were deciphered while the plugin looked.
     assert int(instructions) > SIZE
     assert int(accesses) > SIZE // 16
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_a_page_is_refused_on_one_way(suite: str) -> None:
+@pytest.mark.parametrize(("suite", "mode"), MODES)
+def test_a_page_is_refused_on_one_way(suite: str, mode: int) -> None:
     places = [0, SIZE // 2, SIZE - 1, *range(SIZE, SIZE + 16)]
     messages = [
-        opened(suite, key, text, place)
+        opened(suite, key, text, place, mode)
         for key, text in keys_and_texts()[:3]
         for place in places
     ]

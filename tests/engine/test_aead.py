@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,18 @@ from helpers.aead import (
     KEY,
     NONCE,
     OPEN,
+    OPEN_SHARED,
     PLACES,
+    READ_ONCE,
     SEAL,
     TAG,
     instructions,
     message,
     run,
     run_all,
+    watched,
 )
+from helpers.instructions import build_plugin
 from helpers.suites import PUBLISHED, SUITES, seal
 
 pytestmark = pytest.mark.engine
@@ -132,6 +137,59 @@ def test_a_changed_bit_does_not_open(blocks: int, suite: str, place: str) -> Non
         assert (good, data) == (False, bytes(len(text))), at
 
 
+# ---- out of shared memory ----
+
+each_that_reads_once = pytest.mark.parametrize("suite", READ_ONCE)
+
+
+def from_shared(packed: bytes) -> bytes:
+    return packed[:4] + OPEN_SHARED.to_bytes(4, "little") + packed[8:]
+
+
+@each_that_reads_once
+def test_what_lies_in_shared_memory_opens_to_the_same(suite: str) -> None:
+    others = [sealed_by_others(suite, blocks) for blocks in BLOCKS]
+    answers = run_all("armv8", [from_shared(packed) for _, packed in others])
+    for blocks, (text, _), (good, _, data) in zip(BLOCKS, others, answers, strict=True):
+        assert good, blocks
+        assert data == text, blocks
+
+
+@each_that_reads_once
+def test_each_byte_of_shared_memory_is_read_once(suite: str) -> None:
+    blocks = [1, 2, 3, 16, 17, 33, 256, 4096]
+    others = [from_shared(sealed_by_others(suite, count)[1]) for count in blocks]
+    plugin = build_plugin(Path(__file__).with_name("once.c"))
+    said = re.findall(r"^accesses (.*)$", watched(others, plugin), re.MULTILINE)
+    assert said == ["1 1"] * len(blocks)
+
+
+@each_that_reads_once
+@pytest.mark.parametrize("blocks", [1, 2, 17, 256])
+def test_a_bit_changed_in_shared_memory_does_not_open(blocks: int, suite: str) -> None:
+    text, packed = sealed_by_others(suite, blocks)
+    messages = []
+    for at in (KEY, NONCE, TAG, TAG + 15, HEAD_BYTES, len(packed) - 1):
+        changed = bytearray(from_shared(packed))
+        changed[at] ^= 0x10
+        messages.append(bytes(changed))
+    for good, _, data in run_all("armv8", messages):
+        assert (good, data) == (False, bytes(len(text)))
+
+
+@pytest.mark.parametrize(
+    ("place", "suite"),
+    [("host", suite) for suite in SUITES]
+    + [("armv8", suite) for suite in SUITES if suite not in READ_ONCE],
+)
+def test_a_cipher_that_reads_twice_takes_nothing_from_shared_memory(
+    suite: str, place: str
+) -> None:
+    text, packed = sealed_by_others(suite, 17)
+    good, data = opened(place, from_shared(packed))
+    assert (good, data) == (False, bytes(len(text)))
+
+
 @pytest.mark.parametrize("mode", [OPEN, SEAL])
 def test_the_counter_carries(mode: int) -> None:
     text, others = sealed_by_others("aes-256-gcm", CARRY_BLOCKS)
@@ -162,8 +220,11 @@ def test_a_part_of_a_block_is_refused(
     assert mode == OPEN or tag == bytes(16)
 
 
-@each_suite
-@pytest.mark.parametrize("mode", [OPEN, SEAL])
+@pytest.mark.parametrize(
+    ("suite", "mode"),
+    [(suite, mode) for suite in SUITES for mode in (OPEN, SEAL)]
+    + [(suite, OPEN_SHARED) for suite in READ_ONCE],
+)
 def test_a_page_takes_so_many_instructions_a_byte(
     mode: int, suite: str, tmp_path: Path
 ) -> None:

@@ -19,7 +19,9 @@ from undercroft._debian import packages_dir
 from undercroft._host import require_tools
 
 PLACES = ("host", "armv8")
-OPEN, SEAL = 0, 1
+OPEN, SEAL, OPEN_SHARED = 0, 1, 2
+READ_ONCE = ("aegis-128l",)
+"""Suites that the Trusted Application decrypts straight out of shared memory."""
 HEAD_BYTES, KEY, NONCE, TAG = 72, 8, 40, 52
 CPU = "cortex-a76"
 
@@ -85,6 +87,15 @@ def run(place: str, packed: bytes) -> tuple[bool, bytes, bytes]:
 
 def traces(messages: list[bytes], plugin: Path, *flags: str) -> list[str]:
     """Return what the plugin says of each message on arm64: the way it took."""
+    said = watched(messages, plugin, *flags)
+    marks = re.findall(r"^trace (.*)$", said, re.MULTILINE)
+    # The first mark of each ends what lies between two messages.
+    assert len(marks) == 2 * len(messages)
+    return marks[1::2]
+
+
+def watched(messages: list[bytes], plugin: Path, *flags: str) -> str:
+    """Return all that a plugin says of the messages on arm64."""
     words = ["qemu-aarch64", "-cpu", CPU, "-plugin", str(plugin)]
     done = subprocess.run(
         [*words, str(binary("armv8", *flags))],
@@ -93,10 +104,7 @@ def traces(messages: list[bytes], plugin: Path, *flags: str) -> list[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    marks = re.findall(r"^trace (.*)$", done.stderr.decode(), re.MULTILINE)
-    # The first mark of each ends what lies between two messages.
-    assert len(marks) == 2 * len(messages)
-    return marks[1::2]
+    return done.stderr.decode()
 
 
 def instructions(packed: bytes, rounds: int, folder: Path) -> int:

@@ -35,6 +35,7 @@ from undercroft._device.host import (
     NoProtectionWarning,
     _Param,
 )
+from undercroft._format.suites import DEFAULT_SUITE
 from undercroft._spec import (
     ANSWER_NONCE_BYTES,
     INFO_RECORD_BYTES,
@@ -84,12 +85,16 @@ def network(name: str = "attacked") -> onnx_nets.Case:
 
 
 @functools.cache
-def made(name: str = "attacked") -> tuple[onnx_nets.Case, uc.Plan]:
+def made(
+    name: str = "attacked", suite: str = DEFAULT_SUITE
+) -> tuple[onnx_nets.Case, uc.Plan]:
     """The network and a plan of it."""
     case = network(name)
     for budget in range(36 << 10, 56 << 10, 512):
         try:
-            plan = uc.plan(case.model, budget=budget, page_bytes=PAGE_BYTES)
+            plan = uc.plan(
+                case.model, budget=budget, page_bytes=PAGE_BYTES, suite=suite
+            )
         except uc.Error:
             continue
         if plan.resident_pages and plan.streamed_pages > 1 and plan.spilled_bytes:
@@ -148,9 +153,10 @@ def ship(
     name: str = "attacked",
     version: int = 1,
     model_key: ModelKey | None = None,
+    suite: str = DEFAULT_SUITE,
 ) -> Attacked:
     """Seal the network for everyone and license it to a device."""
-    case, plan = made(name)
+    case, plan = made(name, suite)
     model_key = model_key or ModelKey(bytes(range(16)), test_key("content"))
     path = folder / f"{name}-{version}.sealed"
     uc.seal(
