@@ -4,11 +4,13 @@
 # Application's. Set ENGINE_DIR (this folder) and KERNELS before including it.
 
 # State machines, parsers, checks: for size and hardening.
-UC_CONTROL_SOURCES := $(filter-out %/io.c, \
+UC_CONTROL_SOURCES := $(filter-out %/io.c %/program.c %/run.c, \
 	$(sort $(wildcard $(ENGINE_DIR)/src/*.c)))
 
-# Everything that touches every element: -O3, and on arm64 -mno-strict-align.
+# Everything that touches every element, and what decodes an operator for each of
+# its steps: -O3, and on arm64 -mno-strict-align.
 UC_COMPUTE_SOURCES := $(ENGINE_DIR)/src/io.c \
+	$(ENGINE_DIR)/src/program.c $(ENGINE_DIR)/src/run.c \
 	$(sort $(wildcard $(ENGINE_DIR)/src/ops/*.c)) \
 	$(filter-out $(ENGINE_DIR)/src/kernels/kernels_%, \
 		$(sort $(wildcard $(ENGINE_DIR)/src/kernels/*.c))) \

@@ -91,6 +91,9 @@ class CuttingInvoker:
     def invocations(self) -> int:
         return self.inner.invocations
 
+    def keep(self, file: PageFile, pages: range, step: int) -> int:
+        return self.inner.keep(file, pages, step)
+
     def invoke(self, command: Command, **more: Any) -> Reply:
         self.commands.append(command)
         cut = self.left == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from undercroft._device.base import BytesLike, LocalDevice, Reply
-from undercroft._device.parcel import Parcel
+from undercroft._device.parcel import PageFile, Parcel
 from undercroft._spec import (
     ABI_VERSION,
     INFO_RECORD_BYTES,
@@ -41,6 +41,7 @@ class FakeInvoker:
         buffer_bytes: int = 1 << 16,
         advised_pages: int = 0,
         trap: Trap | None = None,
+        keeps_pages: int = 0,
     ) -> None:
         self._header = parcel.header
         self._memory = bytearray(buffer_bytes)
@@ -54,6 +55,10 @@ class FakeInvoker:
         self._advised_pages = advised_pages
         self._window_pages = window_pages
         self._trap = trap
+        self._keeps_pages = keeps_pages
+        self.kept: dict[int, bytes] = {}
+        self.kept_pushes: list[tuple[int, int]] = []
+        self._step = 0
         self._state = State.EMPTY
         self._next = 0
         self._end = 0
@@ -64,6 +69,16 @@ class FakeInvoker:
     def state(self) -> State:
         return self._state
 
+    def keep(self, file: PageFile, pages: range, step: int) -> int:
+        assert self._state is State.READY
+        slot = self._header.slot_bytes
+        memory = bytearray(slot)
+        for page in pages[: self._keeps_pages]:
+            file.read(page, 1, memoryview(memory))
+            self.kept[page] = bytes(memory)
+        self._step = step
+        return len(self.kept)
+
     def invoke(
         self,
         command: Command,
@@ -73,6 +88,7 @@ class FakeInvoker:
         data2: BytesLike | None = None,
         buffer_bytes: int = 0,
         output_bytes: int = 0,
+        kept: bool = False,
     ) -> Reply:
         assert not self.closed, "a command after close()"
         assert self._state is not State.EMPTY or command in {
@@ -90,6 +106,13 @@ class FakeInvoker:
                     self._state = State.READY
                 return answer
         data = self.buffer[:buffer_bytes] if data1 is None else memoryview(data1)
+        if kept:
+            first, count = values
+            index = first - min(self.kept)
+            assert index // self._step == (index + count - 1) // self._step
+            self.kept_pushes.append((first, count))
+            pages = [self.kept[page] for page in range(first, first + count)]
+            data = memoryview(b"".join(pages))
         match command:
             case Command.INFO:
                 return Reply(Status.OK, output=self._info())

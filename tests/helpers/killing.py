@@ -16,6 +16,7 @@ from typing import Any
 
 from undercroft._device.base import LocalDevice, Reply
 from undercroft._device.client import ModelClient
+from undercroft._device.parcel import PageFile
 from undercroft._spec import Command
 
 
@@ -33,6 +34,10 @@ class DyingInvoker:
     def buffer(self) -> memoryview:
         """Room for one page or two: many calls."""
         return self._inner.buffer[:8300]
+
+    def keep(self, file: PageFile, pages: range, step: int) -> int:
+        """Pages stay registered when the process dies: the kernel's business."""
+        return self._inner.keep(file, pages, step)
 
     def invoke(self, command: Command, **more: Any) -> Reply:
         """Enter the secure side, or die."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from undercroft._device.base import Invoker, Reply
+    from undercroft._device.parcel import PageFile
 
 WINDOW_BYTES: Final = 16
 WINDOW_EVERY_BYTES: Final = 128
@@ -52,6 +53,10 @@ class WatchedInvoker:
     def invocations(self) -> int:
         """See `Invoker.invocations`."""
         return self._invoker.invocations
+
+    def keep(self, file: PageFile, pages: range, step: int) -> int:
+        """See `Invoker.keep`."""
+        return self._invoker.keep(file, pages, step)
 
     def invoke(self, command: Command, **arguments: Any) -> Reply:  # noqa: ANN401
         """See `Invoker.invoke`."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from undercroft._device.base import Invoker, LocalDevice, Reply
+    from undercroft._device.parcel import PageFile
     from undercroft._spec import Command
 
 _AGENT_MODULE: Final = b"undercroft._device.agent"
@@ -117,6 +118,10 @@ class TimedInvoker:
     def invocations(self) -> int:
         """See `Invoker.invocations`."""
         return self._invoker.invocations
+
+    def keep(self, file: PageFile, pages: range, step: int) -> int:
+        """See `Invoker.keep`."""
+        return self._invoker.keep(file, pages, step)
 
     def invoke(self, command: Command, **arguments: Any) -> Reply:  # noqa: ANN401
         """See `Invoker.invoke`."""

@@ -20,7 +20,15 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, Self, TypeAlias
+from typing import (
+    TYPE_CHECKING,
+    ClassVar,
+    Final,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeAlias,
+)
 
 from undercroft._device.records import DeviceInfo, Stats
 from undercroft._spec import (
@@ -37,6 +45,8 @@ from undercroft.tensor import TensorInfo
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from undercroft._device.parcel import PageFile
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
@@ -101,9 +111,10 @@ PARAMETERS: Final[dict[Command, tuple[Param, Param, Param, Param]]] = {
 """Parameter types of each command (`spec/ta-abi.md`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a command answered, whichever parameters carried it.
+
+    A tuple, because one is made for each call, which a data class doubles.
 
     Attributes:
         status: a `Status` value; may be one this version does not know.
@@ -143,6 +154,25 @@ class Invoker(Protocol):
         """How often the secure side was entered since `open()`."""
         ...
 
+    def keep(self, file: PageFile, pages: range, step: int) -> int:
+        """Keep pages where the secure side can read them, until `close()`.
+
+        Args:
+            file: which they are read from, now.
+            pages: those that every inference takes.
+            step: how many of them one call takes at most.
+
+        Returns:
+            How many are kept, the first ones; 0 when there is no room, or when it
+            is of no use. A call that hands them in does not cross a multiple of
+            `step` of them.
+
+        Raises:
+            FormatError: the file does not have these pages.
+            FileAccessError: it cannot be read.
+        """
+        ...
+
     def invoke(
         self,
         command: Command,
@@ -152,6 +182,7 @@ class Invoker(Protocol):
         data2: BytesLike | None = None,
         buffer_bytes: int = 0,
         output_bytes: int = 0,
+        kept: bool = False,
     ) -> Reply:
         """Enter the secure side once.
 
@@ -164,6 +195,8 @@ class Invoker(Protocol):
             buffer_bytes: instead of `data1`: the first so many bytes of `buffer`,
                 without a copy.
             output_bytes: room of the MEMREF_OUTPUT.
+            kept: instead of `data1`: the pages that `values` names (PUSH: first,
+                count) of those that `keep` took.
 
         Returns:
             The answer, also when its status is a failure.

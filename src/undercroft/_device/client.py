@@ -2,8 +2,9 @@
 """Drives one session with the secure side: carries pages down, answers up.
 
 This is normal-world code and decides nothing: it obeys what the secure side
-wants and hands on what it cannot read. Memory: one shared buffer; pages are read
-from the file straight into it.
+wants and hands on what it cannot read. Memory: one shared buffer, which pages are
+read into from the file; and, where the device has room for it, a copy of the pages
+that every inference takes.
 """
 
 from __future__ import annotations
@@ -93,11 +94,13 @@ class ModelClient:
             )
         self._push_pages = self._choose_push_pages()
         self._file = PageFile(self._parcel)
+        self._kept = range(0)
         try:
             reply = self._invoke(
                 Command.OPEN, data1=self._parcel.header_bytes, data2=license_bytes
             )
             self._serve(reply, State.READY)
+            self._kept = self._keep_pages()
         except BaseException:
             self._file.close()
             raise
@@ -274,10 +277,7 @@ class ModelClient:
             elif state == State.FILLING:
                 reply = self._give_spilled(first, count, spilled)
             else:
-                size = self._file.read(first, count, self._invoker.buffer)
-                reply = self._invoke(
-                    Command.PUSH, values=(first, count), buffer_bytes=size
-                )
+                reply = self._push(first, count)
             state = reply.state
         if state != state_after:
             raise DeviceError(
@@ -287,6 +287,27 @@ class ModelClient:
                 "versions; rebuild both",
                 command="PUSH",
             )
+
+    def _push(self, first: int, count: int) -> Reply:
+        """Hand in pages of the file, as many of them as one call takes."""
+        index = first - self._kept.start
+        if 0 <= index < len(self._kept):
+            count = min(
+                count,
+                self._push_pages - index % self._push_pages,
+                self._kept.stop - first,
+            )
+            return self._invoke(Command.PUSH, values=(first, count), kept=True)
+        size = self._file.read(first, count, self._invoker.buffer)
+        return self._invoke(Command.PUSH, values=(first, count), buffer_bytes=size)
+
+    def _keep_pages(self) -> range:
+        """Have what every inference streams kept, as far as there is room."""
+        header = self._parcel.header
+        first = header.program_pages + header.resident_pages
+        streamed = range(first, first + header.streamed_pages)
+        kept = self._invoker.keep(self._file, streamed, self._push_pages)
+        return streamed[:kept]
 
     def _take_spilled(
         self, first: int, count: int, spilled: dict[int, memoryview]
@@ -364,6 +385,7 @@ class ModelClient:
         data2: BytesLike | None = None,
         buffer_bytes: int = 0,
         output_bytes: int = 0,
+        kept: bool = False,
     ) -> Reply:
         reply = self._invoker.invoke(
             command,
@@ -372,6 +394,7 @@ class ModelClient:
             data2=data2,
             buffer_bytes=buffer_bytes,
             output_bytes=output_bytes,
+            kept=kept,
         )
         return _check(reply, command)
 

@@ -92,6 +92,11 @@ class PageFile:
             raise _unreadable(parcel.path, error) from error
         self._bytes = memoryview(self._map)
 
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of a page with its tag."""
+        return self._parcel.header.slot_bytes
+
     def read(self, first: int, count: int, into: memoryview) -> int:
         """Fill the beginning of `into` with pages; return the number of bytes.
 

@@ -2,23 +2,36 @@
 """The `tee:` device: the Trusted Application in this very machine's OP-TEE.
 
 Works over `libteec` with the standard library alone, so that it runs in the
-board's guest. One piece of shared memory is registered for each session and kept:
-pages are read from the file straight into it.
+board's guest. A session has one piece of shared memory, which pages are copied into
+from the file, and, as far as there is room for them, pieces that keep the pages of
+every inference: those are copied once, when the model is opened.
 """
 
 from __future__ import annotations
 
 import ctypes
-import mmap
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
 from uuid import UUID
 
 from undercroft._device import teec
 from undercroft._device.base import PARAMETERS, BytesLike, LocalDevice, Param, Reply
-from undercroft._device.teec import ParamType, TeecOperation, TeecSharedMemory
+from undercroft._device.shared import (
+    KeptPages,
+    SharedMemory,
+    available_bytes,
+    private_memory,
+)
+from undercroft._device.sizes import parse_size
+from undercroft._device.teec import ParamType, TeecOperation
 from undercroft._spec import Command
 from undercroft.errors import DeviceError, DeviceLostError
+
+if TYPE_CHECKING:
+    import mmap
+
+    from undercroft._device.parcel import PageFile
 
 TA_UUID: Final = UUID("8ad4c6e2-9f6b-4c0e-b1a7-5d3b0f7c2a91")
 
@@ -29,12 +42,20 @@ memory carries 2 MiB; 4 MiB register, and then the call fails."""
 STAGING_BYTES: Final = 64 << 10
 """Shared memory behind the buffer, for headers, licenses, records and outputs."""
 
+KEEP_SHARE: Final = 8
+"""Kept pages of all sessions take at most one part in so many of the memory that the
+machine has available, unless the device's URI says otherwise."""
+
+_URI_HINT: Final = "write tee: or tee:?keep=64MiB (0: keep no pages)"
 _STAGING_ALIGN: Final = 64
 _SUCCESS: Final = int(teec.Result.SUCCESS)
 
 # What a prepared operation does: pages or inputs in the buffer, or nothing.
-_BUFFER_COMMANDS: Final = frozenset({Command.PUSH, Command.INPUT, Command.FILL})
-_BARE: Final = frozenset({Command.INFER, Command.CLOSE})
+# Numbers, not members: to look a member up costs a call.
+_BUFFER_COMMANDS: Final = frozenset(
+    map(int, (Command.PUSH, Command.INPUT, Command.FILL))
+)
+_BARE: Final = frozenset(map(int, (Command.INFER, Command.CLOSE)))
 _PREPARED_TYPES: Final = {
     Param.NONE: ParamType.NONE,
     Param.VALUE_INOUT: ParamType.VALUE_INOUT,
@@ -52,7 +73,8 @@ class TeeDevice(LocalDevice):
         """Connect to the TEE; no session is opened yet.
 
         Args:
-            uri: `tee:`.
+            uri: `tee:`, or `tee:?keep=SIZE`: normal memory for pages that every
+                inference takes (default: see `KEEP_SHARE`), 0 for none.
             uuid: another Trusted Application with the same interface.
 
         Raises:
@@ -60,8 +82,8 @@ class TeeDevice(LocalDevice):
             EnvironmentMissingError: no `libteec`, no driver, no permission.
         """
         super().__init__(uri)
-        if uri != "tee:":
-            raise DeviceError(f"not a TEE device: {uri!r}", hint="write tee:")
+        self._keep_bytes = _parse_uri(uri)
+        self._kept_bytes = 0
         self._uuid = uuid
         self._library = teec.load_library()
         self._context = teec.TeecContext()
@@ -97,6 +119,30 @@ class TeeDevice(LocalDevice):
             self._closed = True
             self._disconnect()
 
+    def share(
+        self, memory: mmap.mmap, offset: int = 0, size_bytes: int | None = None
+    ) -> SharedMemory:
+        """Register memory; see `SharedMemory`."""
+        return SharedMemory(self._library, self._context, memory, offset, size_bytes)
+
+    def keep(self, file: PageFile, pages: range, step: int) -> KeptPages | None:
+        """Keep pages if this machine and its TEE have room for them."""
+        with self._lock:
+            limit = self._keep_bytes
+            if limit is None:
+                limit = (available_bytes() + self._kept_bytes) // KEEP_SHARE
+            room = limit - self._kept_bytes
+            kept = KeptPages.take(self.share, file, pages, step, room)
+            if kept is not None:
+                self._kept_bytes += kept.size_bytes
+        return kept
+
+    def give_back(self, kept: KeptPages) -> None:
+        """Release kept pages."""
+        kept.release()
+        with self._lock:
+            self._kept_bytes -= kept.size_bytes
+
     def session_ended(self) -> None:
         """Forget a session; called by the session itself."""
         with self._lock:
@@ -123,11 +169,12 @@ class TeeInvoker:
         """Use `TeeDevice.open`."""
         self._device = device
         self._library = device._library
-        self._memory = _SharedMemory(device, BUFFER_BYTES + STAGING_BYTES)
+        self._memory = device.share(private_memory(BUFFER_BYTES + STAGING_BYTES))
+        self._kept: KeptPages | None = None
         self.buffer = self._memory.view[:BUFFER_BYTES]
         self.invocations = 0
         self._operation = TeecOperation()
-        self._prepared: dict[Command, _Prepared] = {}
+        self._prepared: dict[int, _Prepared] = {}
         self._origin = ctypes.c_uint32()
         self._session = teec.TeecSession()
         self._is_open = False
@@ -157,19 +204,24 @@ class TeeInvoker:
         data2: BytesLike | None = None,
         buffer_bytes: int = 0,
         output_bytes: int = 0,
+        kept: bool = False,
     ) -> Reply:
         """See `Invoker.invoke`."""
         if not self._is_open:
             raise DeviceLostError(f"{command.name}: the session is closed")
-        if not 0 <= buffer_bytes <= BUFFER_BYTES:
+        memory, offset = self._memory, 0
+        if kept:
+            memory, offset, buffer_bytes = self._find_kept(*values)
+        elif not 0 <= buffer_bytes <= BUFFER_BYTES:
             raise DeviceError(f"{command.name}: {buffer_bytes} bytes of the buffer")
-        if data1 is None and command in (_BUFFER_COMMANDS if buffer_bytes else _BARE):
-            prepared = self._prepared.get(command)
+        number = int(command)
+        if data1 is None and number in (_BUFFER_COMMANDS if buffer_bytes else _BARE):
+            prepared = self._prepared.get(number)
             if prepared is None:
-                prepared = _Prepared(command, self._memory)
-                self._prepared[command] = prepared
-            prepared.fill(values, buffer_bytes)
-            self._enter(int(command), prepared.reference, command)
+                prepared = _Prepared(command)
+                self._prepared[number] = prepared
+            prepared.fill(values, memory, offset, buffer_bytes)
+            self._enter(number, prepared.reference, command)
             return prepared.reply()
         call = _Call(self._operation, self._memory)
         inputs = iter((data1, data2))
@@ -186,8 +238,23 @@ class TeeInvoker:
                     call.memory_input(index, data or b"")
             elif kind is Param.MEMREF_OUTPUT:
                 call.memory_output(index, output_bytes)
-        self._enter(int(command), ctypes.byref(self._operation), command)
+        self._enter(number, ctypes.byref(self._operation), command)
         return call.reply(command)
+
+    def keep(self, file: PageFile, pages: range, step: int) -> int:
+        """See `Invoker.keep`."""
+        if self._kept is not None:
+            raise DeviceError("pages of another model are kept for this session")
+        self._kept = self._device.keep(file, pages, step)
+        return len(pages) if self._kept is not None else 0
+
+    def _find_kept(self, first: int, count: int) -> tuple[SharedMemory, int, int]:
+        if self._kept is None:
+            raise DeviceError("no pages are kept")
+        found = self._kept.find(first, count)
+        if found is None:
+            return self._memory, 0, self._kept.copy(first, count, self.buffer)
+        return found
 
     def _enter(self, number: int, operation: object, command: Command) -> None:
         """Invoke with the parameters that an operation holds.
@@ -212,6 +279,8 @@ class TeeInvoker:
             return
         self._is_open = False
         self._library.TEEC_CloseSession(ctypes.byref(self._session))
+        if self._kept is not None:
+            self._device.give_back(self._kept)
         self._memory.release()
         self._device.session_ended()
 
@@ -220,46 +289,16 @@ class TeeInvoker:
             self.close()
 
 
-class _SharedMemory:
-    """Memory of this process that the TEE may read and write.
-
-    Whole pages of their own: nothing else of this process lies in them.
-    """
-
-    def __init__(self, device: TeeDevice, size_bytes: int) -> None:
-        self._device = device
-        self._memory = mmap.mmap(-1, size_bytes)
-        self.view = memoryview(self._memory)
-        self._array = (ctypes.c_uint8 * size_bytes).from_buffer(self._memory)
-        self.shared = TeecSharedMemory(
-            buffer=ctypes.addressof(self._array),
-            size=size_bytes,
-            flags=teec.MEM_INPUT | teec.MEM_OUTPUT,
-        )
-        result = device._library.TEEC_RegisterSharedMemory(
-            ctypes.byref(device._context), ctypes.byref(self.shared)
-        )
-        self._registered = result == teec.Result.SUCCESS
-        if not self._registered:
-            raise teec.memory_failure(result, size_bytes)
-
-    def release(self) -> None:
-        # The mapping itself goes when the last view of it is gone.
-        if self._registered:
-            self._registered = False
-            self._device._library.TEEC_ReleaseSharedMemory(ctypes.byref(self.shared))
-
-
 class _Prepared:
-    """The `TEEC_Operation` of a command that hands in the buffer, or no memory.
+    """The `TEEC_Operation` of a command that hands in shared memory, or none.
 
     These are the calls of a steady inference. All but a few numbers is the same
     each time, and filling it in anew would be half of what a small call costs.
     """
 
-    def __init__(self, command: Command, memory: _SharedMemory) -> None:
+    def __init__(self, command: Command) -> None:
         operation = TeecOperation()
-        self._kept = (operation, memory)
+        self._operation = operation
         self.reference = ctypes.byref(operation)
         self._values = operation.params[0].value
         self._memory: teec.RegisteredMemory | None = None
@@ -267,18 +306,21 @@ class _Prepared:
         for index, kind in enumerate(PARAMETERS[command]):
             if kind is Param.MEMREF_INPUT:
                 self._memory = operation.params[index].memref
-                self._memory.parent = ctypes.pointer(memory.shared)
             elif kind is Param.VALUE_OUTPUT:
                 self._answers.append(operation.params[index].value)
             operation.param_types |= int(_PREPARED_TYPES[kind]) << (4 * index)
 
-    def fill(self, values: tuple[int, int], buffer_bytes: int) -> None:
+    def fill(
+        self, values: tuple[int, int], memory: SharedMemory, offset: int, size: int
+    ) -> None:
         """Set what differs from one call to the next."""
         self._values.a, self._values.b = values
         for answer in self._answers:
             answer.a = answer.b = 0
         if self._memory is not None:
-            self._memory.size = buffer_bytes
+            self._memory.parent = memory.pointer
+            self._memory.size = size
+            self._memory.offset = offset
 
     def reply(self) -> Reply:
         """Read the answer."""
@@ -292,7 +334,7 @@ class _Prepared:
 class _Call:
     """Fills one `TEEC_Operation` and reads the answer out of it."""
 
-    def __init__(self, operation: TeecOperation, memory: _SharedMemory) -> None:
+    def __init__(self, operation: TeecOperation, memory: SharedMemory) -> None:
         ctypes.memset(ctypes.byref(operation), 0, ctypes.sizeof(operation))
         self._operation = operation
         self._memory = memory
@@ -315,7 +357,7 @@ class _Call:
         """Point at a part of the session's shared memory."""
         self._set_type(index, kind)
         reference = self._operation.params[index].memref
-        reference.parent = ctypes.pointer(self._memory.shared)
+        reference.parent = self._memory.pointer
         reference.offset = offset
         reference.size = size
 
@@ -387,3 +429,13 @@ class _Call:
             state=answers[1][0] if len(answers) > 1 else None,
             output=output,
         )
+
+
+def _parse_uri(uri: str) -> int | None:
+    """Return how many bytes are to be kept; None when it is not said."""
+    path, _, query = uri.removeprefix("tee:").partition("?")
+    options = parse_qs(query, keep_blank_values=True)
+    text = options.pop("keep", [None])[-1]
+    if path or options:
+        raise DeviceError(f"not a TEE device: {uri!r}", hint=_URI_HINT)
+    return None if text is None else parse_size(text, hint=_URI_HINT)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from helpers.provider import FakePlan, Shipment, ship
+from helpers.teec import FakeTeec
+from undercroft._device import teec
 from undercroft._device.parcel import Parcel
 from undercroft.tensor import TensorInfo
 
@@ -35,3 +37,10 @@ def sealed_path(shipment: Shipment, tmp_path: Path) -> Path:
 @pytest.fixture
 def parcel(sealed_path: Path) -> Parcel:
     return Parcel.read(sealed_path)
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> FakeTeec:
+    fake = FakeTeec()
+    monkeypatch.setattr(teec, "load_library", lambda: fake)
+    return fake

@@ -101,6 +101,27 @@ def test_obeys_the_advice_of_the_device(
     assert invoker.commands.count(Command.PUSH) == 1 + 4
 
 
+@pytest.mark.parametrize("keeps_pages", [0, 1, 3, 5, 8])
+def test_pages_that_are_kept_are_not_read_again(
+    parcel: Parcel, sealed_path: Path, shipment: Shipment, keeps_pages: int
+) -> None:
+    slot = parcel.header.slot_bytes
+    invoker = FakeInvoker(
+        parcel, buffer_bytes=3 * slot, window_pages=8, keeps_pages=keeps_pages
+    )
+    model = ModelClient(invoker, sealed_path, shipment.license)
+    sealed_path.write_bytes(bytes(sealed_path.stat().st_size))
+    for _ in range(2):
+        invoker.pushed.clear()
+        invoker.kept_pushes.clear()
+        outputs, _ = model.infer(some_inputs())
+        assert (outputs[0] == EXPECTED).all()
+        assert [index for index, _ in invoker.pushed] == list(range(2, 10))
+        kept = [page for page in range(8) if any(invoker.pushed[page][1])]
+        assert kept == list(range(keeps_pages))
+        assert sum(count for _, count in invoker.kept_pushes) == keeps_pages
+
+
 def test_large_inputs_and_outputs_go_in_pieces(tmp_path: Path) -> None:
     from helpers.provider import FakePlan, ship
     from undercroft.tensor import TensorInfo

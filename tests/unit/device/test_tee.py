@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
+from helpers.teec import FakeTeec, read, types_of, write
 from undercroft._device import teec
 from undercroft._device.base import PARAMETERS, Param
 from undercroft._device.tee import BUFFER_BYTES, STAGING_BYTES, TA_UUID, TeeDevice
@@ -20,89 +17,6 @@ from undercroft.errors import (
     EnvironmentMissingError,
     SecureMemoryError,
 )
-
-Handler = Callable[[int, TeecOperation], tuple[int, int]]
-
-
-class FakeTeec:
-    """What `libteec` does, as far as the device asks for it."""
-
-    def __init__(self) -> None:
-        self.context_result = 0
-        self.session_result: tuple[int, int] = (0, Origin.TRUSTED_APPLICATION)
-        self.register_result = 0
-        self.handler: Handler = lambda _command, _operation: (0, 0)
-        self.calls: list[str] = []
-        self.uuid = b""
-
-    def _note(self, name: str) -> None:
-        self.calls.append(name)
-
-    def TEEC_InitializeContext(self, _name: Any, _context: Any) -> int:  # noqa: N802
-        self._note("init")
-        return self.context_result
-
-    def TEEC_FinalizeContext(self, _context: Any) -> None:  # noqa: N802
-        self._note("finalize")
-
-    def TEEC_OpenSession(  # noqa: N802
-        self, _context: Any, _session: Any, uuid: Any, *rest: Any
-    ) -> int:
-        self._note("open")
-        self.uuid = bytes(uuid._obj)
-        rest[-1]._obj.value = self.session_result[1]
-        return self.session_result[0]
-
-    def TEEC_CloseSession(self, _session: Any) -> None:  # noqa: N802
-        self._note("close")
-
-    def TEEC_InvokeCommand(  # noqa: N802
-        self, _session: Any, command: int, operation: Any, origin: Any
-    ) -> int:
-        result, origin._obj.value = self.handler(command, operation._obj)
-        return result
-
-    def TEEC_RegisterSharedMemory(self, _context: Any, _memory: Any) -> int:  # noqa: N802
-        self._note("register")
-        return self.register_result
-
-    def TEEC_ReleaseSharedMemory(self, _memory: Any) -> None:  # noqa: N802
-        self._note("release")
-
-
-@pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> FakeTeec:
-    fake = FakeTeec()
-    monkeypatch.setattr(teec, "load_library", lambda: fake)
-    return fake
-
-
-def types_of(operation: TeecOperation) -> list[ParamType]:
-    return [ParamType(operation.param_types >> (4 * index) & 15) for index in range(4)]
-
-
-def read(operation: TeecOperation, index: int) -> bytes:
-    """What the Trusted Application would see of a memory reference."""
-    kind = types_of(operation)[index]
-    if kind in (ParamType.MEMREF_TEMP_INPUT, ParamType.MEMREF_TEMP_OUTPUT):
-        reference = operation.params[index].tmpref
-        return ctypes.string_at(reference.buffer, reference.size)
-    reference = operation.params[index].memref
-    base = reference.parent.contents.buffer
-    assert reference.offset + reference.size <= reference.parent.contents.size
-    return ctypes.string_at(base + reference.offset, reference.size)
-
-
-def write(operation: TeecOperation, index: int, data: bytes) -> None:
-    kind = types_of(operation)[index]
-    if kind is ParamType.MEMREF_TEMP_OUTPUT:
-        reference = operation.params[index].tmpref
-        ctypes.memmove(reference.buffer, data, len(data))
-    else:
-        reference = operation.params[index].memref
-        base = reference.parent.contents.buffer
-        ctypes.memmove(base + reference.offset, data, len(data))
-    reference.size = len(data)
 
 
 def test_the_uuid_is_that_of_the_specification(library: FakeTeec) -> None:
