@@ -78,6 +78,15 @@ bool uc_port_device_public_key(uint8_t public_key[32]);
 /* X25519 of the device's private key and a peer's public key; false too when
  * the shared secret is all zero (RFC 7748 section 6.1). */
 bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32]);
+/*
+ * Keep the key pair that this command has used at hand for the next ones: to find
+ * it in storage may cost more than all else that a question does. The two
+ * functions above then use it in commands that do not load the state, so it is for
+ * questions alone. Storage is not asked again until it is forgotten.
+ */
+void uc_port_device_keep(void);
+/* True when there was one. */
+bool uc_port_device_forget(void);
 
 /* ---- what this device says of itself ---- */
 

@@ -71,6 +71,16 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 	return ok;
 }
 
+/* The caller's key is at hand anyway. */
+void uc_port_device_keep(void)
+{
+}
+
+bool uc_port_device_forget(void)
+{
+	return false;
+}
+
 /* ---- what this device says of itself ---- */
 
 void uc_port_facts(struct uc_port_facts *facts)

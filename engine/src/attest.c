@@ -126,7 +126,8 @@ static bool write_claims(struct uc_writer *writer, const uint8_t *nonce,
 	/* What no verifier takes is no measurement. */
 	if (measured < LEAST_MEASUREMENT_BYTES)
 		measured = 0;
-	if (!uc_port_device_public_key(public_key) || !uc_device_id(ueid + 1))
+	/* In this order: the first has storage looked into. */
+	if (!uc_device_id(ueid + 1) || !uc_port_device_public_key(public_key))
 		return false;
 	uc_port_facts(&facts);
 	put_head(writer, CBOR_MAP, measured != 0 ? 12 : 11);

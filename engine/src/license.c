@@ -207,10 +207,12 @@ enum uc_status uc_model_open(const uint8_t *header, size_t header_len,
 	return UC_ST_OK;
 }
 
+/* What the device says of itself is what its storage holds now. */
 bool uc_device_id(uint8_t device_id[UC_KEY_ID_BYTES])
 {
 	uint8_t public_key[UC_PUBLIC_KEY_BYTES] = {0};
 
+	(void)uc_port_device_forget();
 	return uc_port_device_public_key(public_key) &&
 	       uc_cose_key_id(UC_COSE_X25519, public_key, device_id);
 }
@@ -223,6 +225,7 @@ enum uc_status uc_device_cose_key(uint8_t *out, size_t *len)
 	*len = UC_COSE_KEY_BYTES;
 	if (room < UC_COSE_KEY_BYTES)
 		return UC_ST_SHORT_BUFFER;
+	(void)uc_port_device_forget();
 	if (!uc_port_device_public_key(public_key))
 		return UC_ST_STORAGE;
 	uc_cose_key_write(UC_COSE_X25519, public_key, out);

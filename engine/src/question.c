@@ -84,10 +84,15 @@ uc_question_open(const uint8_t *question, size_t len,
 	if (sealed == 0 || (sealed & ~SEALED_ANY) != 0)
 		return UC_ST_BAD_QUESTION;
 	status = open_question(question, header_digest, answer_nonce, io);
+	/* The key pair in storage may be another one by now. */
+	if (status == UC_ST_NOT_AUTHENTIC && uc_port_device_forget())
+		status = open_question(question, header_digest, answer_nonce,
+				       io);
 	if (status != UC_ST_OK) {
 		uc_port_wipe(io, sizeof(*io));
 		return status;
 	}
+	uc_port_device_keep();
 	io->sealed = sealed;
 	return UC_ST_OK;
 }

@@ -514,6 +514,9 @@ void uc_session_close(struct uc_session *session)
 	forget_private_io(session);
 	uc_port_wipe(session->header_digest, sizeof(session->header_digest));
 	uc_pool_give_back(session);
+	/* Questions are for models that are open. */
+	if (!session->pool->sessions)
+		(void)uc_port_device_forget();
 	uc_permit_give_back(&session->permit, &session->pool->state);
 	uc_port_wipe(&session->permit, sizeof(session->permit));
 	uc_port_state_end();

@@ -39,6 +39,10 @@ static const struct uc_key_object device_key_object = {
  */
 static TEE_ObjectHandle identity;
 
+/* A copy of its key pair, in OP-TEE's memory: it needs nothing of the normal world
+ * and outlives commands. */
+static TEE_ObjectHandle copy;
+
 /* TEE_HANDLE_NULL when storage fails. */
 static TEE_ObjectHandle device_key(void)
 {
@@ -53,9 +57,42 @@ void uc_port_state_end(void)
 	identity = TEE_HANDLE_NULL;
 }
 
+/* What this command has opened comes first: it belongs to the state. */
+static TEE_ObjectHandle key_at_hand(void)
+{
+	return identity == TEE_HANDLE_NULL && copy != TEE_HANDLE_NULL
+		       ? copy
+		       : device_key();
+}
+
+void uc_port_device_keep(void)
+{
+	TEE_ObjectHandle fresh = TEE_HANDLE_NULL;
+
+	if (identity == TEE_HANDLE_NULL || copy != TEE_HANDLE_NULL ||
+	    TEE_AllocateTransientObject(TEE_TYPE_X25519_KEYPAIR, X25519_BITS,
+					&fresh) != TEE_SUCCESS)
+		return;
+	/* A handle of libutee is the object's number in OP-TEE. */
+	if (_utee_cryp_obj_copy((uintptr_t)fresh, (uintptr_t)identity) ==
+	    TEE_SUCCESS)
+		copy = fresh;
+	else
+		TEE_FreeTransientObject(fresh);
+}
+
+bool uc_port_device_forget(void)
+{
+	bool was_there = copy != TEE_HANDLE_NULL;
+
+	TEE_FreeTransientObject(copy);
+	copy = TEE_HANDLE_NULL;
+	return was_there;
+}
+
 bool uc_port_device_public_key(uint8_t public_key[32])
 {
-	TEE_ObjectHandle key = device_key();
+	TEE_ObjectHandle key = key_at_hand();
 	size_t len = X25519_BYTES;
 
 	return key != TEE_HANDLE_NULL &&
@@ -114,7 +151,7 @@ static TEE_Result derive(TEE_ObjectHandle key, const uint8_t *peer,
 
 bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 {
-	TEE_ObjectHandle key = device_key();
+	TEE_ObjectHandle key = key_at_hand();
 	TEE_Result result = TEE_ERROR_GENERIC;
 	uint8_t any_bit = 0;
 

@@ -36,3 +36,12 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 	EVP_PKEY_free(key);
 	return ok;
 }
+
+void uc_port_device_keep(void)
+{
+}
+
+bool uc_port_device_forget(void)
+{
+	return false;
+}

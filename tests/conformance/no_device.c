@@ -5,6 +5,8 @@
  */
 #pragma weak uc_port_device_public_key
 #pragma weak uc_port_device_dh
+#pragma weak uc_port_device_keep
+#pragma weak uc_port_device_forget
 
 #include "uc_port.h"
 
@@ -18,6 +20,15 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 {
 	(void)peer;
 	(void)shared;
+	return false;
+}
+
+void uc_port_device_keep(void)
+{
+}
+
+bool uc_port_device_forget(void)
+{
 	return false;
 }
 
