@@ -3,8 +3,9 @@
 
 Asset: counts, floors, revocations and the device's key, which lie in files of the
     normal world.
-Attack: the disk full at any byte that a write needs (host engine); the TEE supplicant
-    killed before each command that needs storage (board).
+Attack: the disk full at any byte that a write needs (host engine) and with any number
+    of blocks left (board); the TEE supplicant killed before each command that needs
+    storage (board). Over a fake TEE every single write fails: tests/tee/test_ta.py.
 Defence: nothing begins that could not be written down; a write is whole or not at all.
 Invariant: 2, 8
 Runs on: host, board
@@ -18,6 +19,7 @@ import json
 import os
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ from helpers.attacked import (
 )
 from undercroft._spec import Status
 from undercroft.errors import DeviceError, LicenseError
-from undercroft.keys import ProviderKey
+from undercroft.keys import DevicePublicKey, ProviderKey
 from undercroft.update import issue_update
 
 TAKEN, REFUSED = 10, 11
@@ -194,3 +196,143 @@ assert device.device_key() == before
         ), (name, status)
     # Once there is a supplicant again, every command is done.
     assert all(status == "OK" for name, status in told if name.endswith("again"))
+
+
+DISK = """
+import json, shutil, subprocess
+from pathlib import Path
+from undercroft._device.tee import TeeDevice
+
+PAGE = 4096
+STORE = Path("/var/lib/optee-client")
+# When a device has its key, and before that, with OP-TEE's own files alone.
+EARLY, EARLIEST = Path("/tmp/early-storage"), Path("/tmp/earliest-storage")
+
+def mount_storage(content=None):
+    # In memory, where a disk is full to the page; what lies below stays as it is.
+    options = ["-t", "tmpfs", "-o", "size=1m", "storage", str(STORE)]
+    subprocess.run(["mount", *options], check=True)
+    if content:
+        shutil.copytree(content, STORE, dirs_exist_ok=True)
+
+def unmount_storage():
+    subprocess.run(["umount", "-l", str(STORE)], check=True)
+
+def fill(pages_left):
+    ballast = STORE / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(PAGE))
+        except OSError:
+            file.truncate(max(0, file.tell() - pages_left * PAGE))
+    return ballast
+"""
+
+MOST_PAGES = 64
+COUNT = 2
+
+
+def fresh_device() -> DevicePublicKey:
+    """Make a device in storage of its own, and keep a copy of that storage."""
+    said = guest.python(
+        DISK
+        + """
+mount_storage()
+try:
+    for folder, ask in ((EARLIEST, TeeDevice().info), (EARLY, TeeDevice().device_key)):
+        key = ask()
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(STORE, folder)
+finally:
+    unmount_storage()
+print("key:", key.hex())
+"""
+    )
+    line = next(line for line in said.splitlines() if line.startswith("key: "))
+    return DevicePublicKey.from_cose_key(bytes.fromhex(line.removeprefix("key: ")))
+
+
+@pytest.mark.board
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "pages_left",
+    [
+        pytest.param([0, 4, MOST_PAGES], id="some"),
+        pytest.param([*range(12), MOST_PAGES], id="any", marks=pytest.mark.attacks),
+    ],
+)
+def test_a_disk_with_so_many_blocks_left(
+    board_goods: Attacked, pages_left: list[int]
+) -> None:
+    """From none to more than all that is written needs."""
+    device = fresh_device()
+    goods = replace(board_goods, license=board_goods.licensed(device))
+    counted = goods.licensed(device, max_inferences=COUNT)
+    told = storage_attack(
+        goods,
+        DISK
+        + f"PAGES_LEFT, COUNT = {pages_left}, {COUNT}\n"
+        + """
+def infer_counted():
+    model = device.load(sealed, given["counted"])
+    try:
+        model.infer([x])
+        counts.append(1)
+    finally:
+        model.close()
+
+commands = {
+    "ATTEST": lambda: device.attest(bytes(32)),
+    "UPDATE": lambda: device.update(given["update"]),
+    "INFER": infer_counted,
+}
+for pages_left in PAGES_LEFT:
+    mount_storage(EARLY)
+    try:
+        key, counts = device.device_key(), []
+        ballast = fill(pages_left)
+        for name, command in commands.items():
+            attempt(f"{pages_left} {name}", command)
+        ballast.unlink()
+        for name, command in commands.items():
+            if name != "INFER":
+                attempt(f"{pages_left} {name} again", command)
+        while len(counts) <= COUNT:
+            attempt(f"{pages_left} INFER again", infer_counted)
+            if told[-1][1] != "OK":
+                break
+        told.append([f"{pages_left} counted", len(counts)])
+        honest()
+        assert device.device_key() == key
+    finally:
+        unmount_storage()
+    mount_storage(EARLIEST)
+    try:
+        ballast = fill(pages_left)
+        attempt(f"{pages_left} DEVICE_KEY", device.device_key)
+        ballast.unlink()
+        first = device.device_key()
+        assert first != key and device.device_key() == first
+    finally:
+        unmount_storage()
+""",
+        counted=counted,
+        update=issue_update(signing_key=PROVIDER, version=1),
+    )
+    written = ("ATTEST", "UPDATE")
+    assert {answer for what, answer in told if what.startswith(f"{MOST_PAGES} ")} == {
+        "OK",
+        "USED_UP",
+        COUNT,
+    }
+    answers: dict[str, set[str | int]] = {}
+    for what, answer in told:
+        answers.setdefault(what.partition(" ")[2], set()).add(answer)
+    # With too little room nothing is done, and with room again everything.
+    assert answers == {
+        **{name: {"OK", "STORAGE"} for name in (*written, "INFER", "DEVICE_KEY")},
+        **{f"{name} again": {"OK"} for name in written},
+        "INFER again": {"OK", "USED_UP"},
+        "counted": {COUNT},
+    }
