@@ -40,6 +40,7 @@ from undercroft._format.files import (
 )
 from undercroft.attestation import Evidence
 from undercroft.errors import FormatError
+from undercroft.keys import MANUFACTURER_KEY_MARK
 
 __all__ = ["Authority", "load_certificate", "save_certificate"]
 
@@ -102,7 +103,12 @@ class Authority:
             FileWriteError: the key's file exists, or one cannot be written.
         """
         pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        write_file(Path(key_path), pem, mode=SECRET_MODE, overwrite=False)
+        write_file(
+            Path(key_path),
+            MANUFACTURER_KEY_MARK + pem,
+            mode=SECRET_MODE,
+            overwrite=False,
+        )
         save_certificate(self.certificate, certificate_path)
 
     @classmethod

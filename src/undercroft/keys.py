@@ -63,6 +63,18 @@ _MAX_KEY_FILE_BYTES: Final = 16384
 _MAX_PASSPHRASE_BYTES: Final = 1023
 _MODEL_KEY_TYPE: Final = "undercroft model key"
 _MODEL_KEY_VERSION: Final = 1
+MANUFACTURER_KEY_MARK: Final = b"Undercroft manufacturer's key\n"
+"""Stands before the PEM of such a key (RFC 7468, section 2: explanatory text), which is
+a key like a provider's, and must not be taken for one."""
+
+_KINDS: Final = (
+    (MANUFACTURER_KEY_MARK, "manufacturer's key"),
+    (b"BEGIN ENCRYPTED PRIVATE KEY", "provider key, protected"),
+    (b"BEGIN PRIVATE KEY", "provider key"),
+    (b"BEGIN PUBLIC KEY", "public key"),
+    (b"BEGIN CERTIFICATE", "certificate"),
+    (_MODEL_KEY_TYPE.encode(), "model key"),
+)
 _PRIVATE_HINT: Final = "make a provider key with `undercroft keys new FILE`"
 _PUBLIC_HINT: Final = "`undercroft keys show KEY.pem --public KEY.pub` writes it"
 
@@ -118,9 +130,9 @@ class ProviderPublicKey:
         try:
             key = load_pem_public_key(data)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise _no_key(name, "a public key in PEM", _PUBLIC_HINT) from error
+            raise _no_key(name, data, "a public key in PEM", _PUBLIC_HINT) from error
         if not isinstance(key, Ed25519PublicKey):
-            raise _no_key(name, "an Ed25519 public key", _PUBLIC_HINT)
+            raise _no_key(name, data, "an Ed25519 public key", _PUBLIC_HINT)
         return cls(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     def save(self, path: Path | str) -> None:
@@ -259,6 +271,8 @@ class ProviderKey:
         """
         what = "provider key"
         data = read_secret_file(Path(path), limit_bytes=_MAX_KEY_FILE_BYTES, what=what)
+        if MANUFACTURER_KEY_MARK in data:
+            raise _no_key(path, data, "a provider key", _PRIVATE_HINT)
         protected = b"BEGIN ENCRYPTED PRIVATE KEY" in data
         if protected and passphrase is None:
             raise FileAccessError(
@@ -275,10 +289,10 @@ class ProviderKey:
                     f"the passphrase does not open {path}", hint="try again"
                 ) from error
             raise _no_key(
-                path, "a private key in PEM (PKCS #8)", _PRIVATE_HINT
+                path, data, "a private key in PEM (PKCS #8)", _PRIVATE_HINT
             ) from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise _no_key(path, "an Ed25519 private key", _PRIVATE_HINT)
+            raise _no_key(path, data, "an Ed25519 private key", _PRIVATE_HINT)
         return cls(key)
 
 
@@ -399,20 +413,18 @@ def describe_key_file(path: Path) -> dict[str, Any] | None:
     try:
         with path.open("rb") as stream:
             data = stream.read(_MAX_KEY_FILE_BYTES)
-        if b"BEGIN ENCRYPTED PRIVATE KEY" in data:
-            row["kind"] = "provider key, protected"
-            read_secret_file(path, limit_bytes=_MAX_KEY_FILE_BYTES, what="key")
-        elif b"BEGIN PRIVATE KEY" in data:
-            row["kind"] = "provider key"
+        kind = _kind(data)
+        if kind in {None, "certificate"}:
+            return None
+        row["kind"] = kind
+        if kind == "provider key":
             row["key_id"] = ProviderKey.load(path).key_id.hex()
-        elif b"BEGIN PUBLIC KEY" in data:
-            row["kind"] = "public key"
+        elif kind == "public key":
             row["key_id"] = ProviderPublicKey.from_pem(data).key_id.hex()
-        elif _MODEL_KEY_TYPE.encode() in data:
-            row["kind"] = "model key"
+        elif kind == "model key":
             row["key_id"] = ModelKey.load(path).model_id.hex()
         else:
-            return None
+            read_secret_file(path, limit_bytes=_MAX_KEY_FILE_BYTES, what="key")
     except FileAccessError as error:
         row["problem"] = f"{error.message}; {error.hint}"
     except FormatError:
@@ -423,5 +435,12 @@ def describe_key_file(path: Path) -> dict[str, Any] | None:
     return row
 
 
-def _no_key(path: Path | str, expected: str, hint: str) -> FormatError:
-    return FormatError(f"{path} is not {expected}", hint=hint)
+def _kind(data: bytes) -> str | None:
+    """Say what a file's content looks like, in words of `undercroft keys list`."""
+    return next((kind for mark, kind in _KINDS if mark in data), None)
+
+
+def _no_key(path: Path | str, data: bytes, expected: str, hint: str) -> FormatError:
+    kind = _kind(data)
+    found = f": it looks like a {kind}" if kind else ""
+    return FormatError(f"{path} is not {expected}{found}", hint=hint)

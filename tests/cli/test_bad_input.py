@@ -87,6 +87,11 @@ def names(folder: Path) -> set[str]:
             "undercroft keys new",
         ),
         (
+            (*SEAL, "--key", "acme.key"),
+            "acme.key is not a provider key: it looks like a manufacturer's key",
+            "undercroft keys new",
+        ),
+        (
             (*SEAL, "--key", "rsa.pem"),
             "rsa.pem is not an Ed25519 private key",
             "undercroft keys new",
