@@ -19,6 +19,7 @@ from undercroft._spec import (
     State,
     Status,
 )
+from undercroft.keys import ModelKey
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(900)]
 
@@ -78,7 +79,9 @@ def test_a_sealed_network_gives_onnxruntimes_answer_again_and_again(
 ) -> None:
     host_goods = attacked.ship(tmp_path, attacked.HOST_KEY.public)
     calls = attacked.honest_calls(host_goods)
-    goods = attacked.ship(tmp_path, board_device_key(), version=2)
+    # A model of its own: the board remembers that it has seen a version 2.
+    key = ModelKey.generate()
+    goods = attacked.ship(tmp_path, board_device_key(), version=2, model_key=key)
     batch = Batch(goods, calls)
     batch.steps.open()
     batch.honest()
