@@ -93,7 +93,7 @@ check-gen: $(STAMPS)/venv ## fail when a generated file is stale
 test: $(STAMPS)/test-system setup lint ## everything, from types to the board
 	@$(BIN)/python tools/run_tests.py
 
-test-exhaustive: $(STAMPS)/test-system $(STAMPS)/venv engine ## all 255 other values of each byte of header and license
+test-exhaustive: $(STAMPS)/test-system $(STAMPS)/venv engine ## all 255 other values of each byte of header, license, update and evidence
 	@$(BIN)/python -m pytest -m exhaustive
 
 test-attacks: $(STAMPS)/test-system setup ## every combination of the attacks, where make test takes a sample; an hour

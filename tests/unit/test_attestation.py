@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -192,19 +193,42 @@ def test_endorsements_by_others() -> None:
         judge(evidence(), endorsement=forged, manufacturers=[ENDORSEMENT])
 
 
-def test_no_changed_byte_is_accepted() -> None:
+@pytest.mark.parametrize(
+    "differences",
+    [
+        pytest.param([1 << bit for bit in range(8)], id="every-bit"),
+        pytest.param(range(1, 256), id="every-value", marks=[pytest.mark.exhaustive]),
+    ],
+)
+def test_no_changed_byte_is_accepted(differences: Sequence[int]) -> None:
     good = evidence()
+    classes: set[type[Exception]] = set()
     for at in range(len(good)):
-        for bit in range(8):
+        for difference in differences:
             changed = bytearray(good)
-            changed[at] ^= 1 << bit
-            with pytest.raises((FormatError, VerificationError)):
+            changed[at] ^= difference
+            expected: type[Exception] = VerificationError
+            try:
+                Evidence.parse(bytes(changed))
+            except FormatError:
+                expected = FormatError
+            classes.add(expected)
+            with pytest.raises(expected):
                 judge(bytes(changed), policy=DEVELOPMENT_POLICY)
+    assert classes == {FormatError, VerificationError}
+
+
+def test_no_part_of_evidence_is_accepted_and_nothing_added() -> None:
+    good = evidence()
     for end in range(len(good)):
         with pytest.raises(FormatError):
             judge(good[:end], policy=DEVELOPMENT_POLICY)
+    for value in range(256):
+        for changed in (good + bytes([value]), bytes([value]) + good):
+            with pytest.raises(FormatError):
+                judge(changed, policy=DEVELOPMENT_POLICY)
     with pytest.raises(FormatError):
-        judge(good + b"\0", policy=DEVELOPMENT_POLICY)
+        judge(good + good, policy=DEVELOPMENT_POLICY)
 
 
 @given(st.binary(max_size=300))
