@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -21,9 +22,9 @@ from undercroft.errors import DeviceError
 if TYPE_CHECKING:
     from undercroft._device.parcel import PageFile
 
-SPARE_PIECES: Final = 8
-"""What kept pages leave free in OP-TEE, for others and for the next session: as many
-pieces of the size of a step, which is 32 KiB of its heap."""
+SPARE_PIECES: Final = 16
+"""What kept pages leave free in OP-TEE, for other programs: as many pieces of the size
+of a step, which is 64 KiB of its heap."""
 
 TURN_PIECES: Final = 2
 """So many pieces are registered at a time where not all can be for good."""
@@ -126,6 +127,8 @@ class KeptPages:
         self._turn = -1
         self._in_turn: SharedMemory | None = None
         self._is_full = False
+        # From finding pages to the end of the call that hands them in.
+        self.lock = threading.Lock()
         self.size_bytes = len(memory)
         self._register()
 
@@ -191,6 +194,12 @@ class KeptPages:
         size = count * self._slot_bytes
         into[:size] = memoryview(self._memory)[begin : begin + size]
         return size
+
+    def let_go(self) -> None:
+        """Give OP-TEE its memory back; from now on pages are copied."""
+        with self.lock:
+            self._is_full = True
+            self.release()
 
     def release(self) -> None:
         """Unregister them. Idempotent."""

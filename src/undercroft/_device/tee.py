@@ -83,7 +83,7 @@ class TeeDevice(LocalDevice):
         """
         super().__init__(uri)
         self._keep_bytes = _parse_uri(uri)
-        self._kept_bytes = 0
+        self._kept: list[KeptPages] = []
         self._uuid = uuid
         self._library = teec.load_library()
         self._context = teec.TeecContext()
@@ -108,7 +108,13 @@ class TeeDevice(LocalDevice):
                 raise DeviceLostError(f"{self.uri} is closed")
             self._sessions += 1
         try:
-            return TeeInvoker(self)
+            try:
+                return TeeInvoker(self)
+            except DeviceError:
+                # A session is worth more than copies saved.
+                if not self._let_go():
+                    raise
+                return TeeInvoker(self)
         except BaseException:
             self.session_ended()
             raise
@@ -128,20 +134,28 @@ class TeeDevice(LocalDevice):
     def keep(self, file: PageFile, pages: range, step: int) -> KeptPages | None:
         """Keep pages if this machine and its TEE have room for them."""
         with self._lock:
+            taken = sum(kept.size_bytes for kept in self._kept)
             limit = self._keep_bytes
             if limit is None:
-                limit = (available_bytes() + self._kept_bytes) // KEEP_SHARE
-            room = limit - self._kept_bytes
-            kept = KeptPages.take(self.share, file, pages, step, room)
+                limit = (available_bytes() + taken) // KEEP_SHARE
+            kept = KeptPages.take(self.share, file, pages, step, limit - taken)
             if kept is not None:
-                self._kept_bytes += kept.size_bytes
+                self._kept.append(kept)
         return kept
 
     def give_back(self, kept: KeptPages) -> None:
         """Release kept pages."""
         kept.release()
         with self._lock:
-            self._kept_bytes -= kept.size_bytes
+            self._kept.remove(kept)
+
+    def _let_go(self) -> bool:
+        """Give OP-TEE what it remembers of kept pages; False when it is nothing."""
+        with self._lock:
+            all_kept = list(self._kept)
+        for kept in all_kept:
+            kept.let_go()
+        return bool(all_kept)
 
     def session_ended(self) -> None:
         """Forget a session; called by the session itself."""
@@ -209,20 +223,13 @@ class TeeInvoker:
         """See `Invoker.invoke`."""
         if not self._is_open:
             raise DeviceLostError(f"{command.name}: the session is closed")
-        memory, offset = self._memory, 0
         if kept:
-            memory, offset, buffer_bytes = self._find_kept(*values)
-        elif not 0 <= buffer_bytes <= BUFFER_BYTES:
+            return self._hand_in_kept(command, values)
+        if not 0 <= buffer_bytes <= BUFFER_BYTES:
             raise DeviceError(f"{command.name}: {buffer_bytes} bytes of the buffer")
         number = int(command)
         if data1 is None and number in (_BUFFER_COMMANDS if buffer_bytes else _BARE):
-            prepared = self._prepared.get(number)
-            if prepared is None:
-                prepared = _Prepared(command)
-                self._prepared[number] = prepared
-            prepared.fill(values, memory, offset, buffer_bytes)
-            self._enter(number, prepared.reference, command)
-            return prepared.reply()
+            return self._hand_in(command, values, self._memory, 0, buffer_bytes)
         call = _Call(self._operation, self._memory)
         inputs = iter((data1, data2))
         for index, kind in enumerate(PARAMETERS[command]):
@@ -248,13 +255,31 @@ class TeeInvoker:
         self._kept = self._device.keep(file, pages, step)
         return len(pages) if self._kept is not None else 0
 
-    def _find_kept(self, first: int, count: int) -> tuple[SharedMemory, int, int]:
-        if self._kept is None:
-            raise DeviceError("no pages are kept")
-        found = self._kept.find(first, count)
-        if found is None:
-            return self._memory, 0, self._kept.copy(first, count, self.buffer)
-        return found
+    def _hand_in_kept(self, command: Command, values: tuple[int, int]) -> Reply:
+        kept = self._kept
+        if kept is None:
+            raise DeviceError(f"{command.name}: no pages are kept")
+        with kept.lock:
+            found = kept.find(*values)
+            if found is None:
+                found = self._memory, 0, kept.copy(*values, self.buffer)
+            return self._hand_in(command, values, *found)
+
+    def _hand_in(
+        self,
+        command: Command,
+        values: tuple[int, int],
+        memory: SharedMemory,
+        offset: int,
+        size: int,
+    ) -> Reply:
+        number = int(command)
+        prepared = self._prepared.get(number)
+        if prepared is None:
+            prepared = self._prepared[number] = _Prepared(command)
+        prepared.fill(values, memory, offset, size)
+        self._enter(number, prepared.reference, command)
+        return prepared.reply()
 
     def _enter(self, number: int, operation: object, command: Command) -> None:
         """Invoke with the parameters that an operation holds.

@@ -136,6 +136,27 @@ def test_room_that_somebody_else_took_later_is_done_without(
     assert library.registered == {}
 
 
+def test_a_session_takes_the_room_of_kept_pages(
+    library: FakeTeec, pushed: list[bytes], file: PageFile, large_path: Path
+) -> None:
+    device = TeeDevice()
+    session = device.open()
+    assert session.keep(file, STREAMED, STEP) == PAGES
+    library.room_bytes = 3 * SESSION_BYTES
+    others = [device.open(), device.open()]
+    assert list(library.registered.values()) == [SESSION_BYTES] * 3
+    push_all(session)
+    assert b"".join(pushed) == in_file(large_path, FIRST, PAGES)
+    with pytest.raises(DeviceError, match="can be shared"):
+        device.open()
+    for one in (session, *others):
+        one.close()
+    assert library.registered == {}
+    library.room_bytes = 0
+    with pytest.raises(DeviceError, match="can be shared"):
+        device.open()
+
+
 def test_parts_of_a_piece_are_handed_in(
     library: FakeTeec, pushed: list[bytes], file: PageFile, large_path: Path
 ) -> None:
