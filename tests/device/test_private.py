@@ -23,6 +23,7 @@ from undercroft._device.client import ModelClient
 from undercroft._device.connection import AgentConnection
 from undercroft._device.host import HostDevice, HostInvoker
 from undercroft._device.http import HttpDevice
+from undercroft._device.parcel import PageFile
 from undercroft._spec import (
     FEATURE_SEALED_INPUT,
     FEATURE_SEALED_OUTPUT,
@@ -353,6 +354,9 @@ class SmallSteps:
     @property
     def invocations(self) -> int:
         return self.inner.invocations
+
+    def keep(self, file: PageFile, pages: range, step: int) -> int:
+        return self.inner.keep(file, pages, step)
 
     def invoke(self, command: Command, **more: Any) -> Reply:
         size = more.get("buffer_bytes") or more.get("output_bytes") or 0
