@@ -116,6 +116,30 @@ def wall() -> str:
     return "\n".join([*lines, "", f"On: {where}."]) + "\n"
 
 
+def planning() -> str:
+    """What each network needs, and for each budget what its plan costs and took."""
+    found = json.loads((RESULTS / "planning.json").read_text())
+    by_model: dict[str, dict[int, dict[str, Any]]] = {}
+    for row in found["rows"]:
+        by_model.setdefault(row["model"], {})[row["budget_bytes"]] = row
+    sizes = sorted({row["budget_bytes"] for row in found["rows"]}, reverse=True)
+    titles = ["model", "least", *(mib(size) for size in sizes)]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for model, rows in by_model.items():
+        cells = [
+            f"{rows[size]['expected_overhead']:.3f} in {rows[size]['seconds']:.1f} s"
+            if size in rows
+            else ""
+            for size in sizes
+        ]
+        least = f"{found['least_budget_bytes'][model] / 2**20:.2f} MiB"
+        lines.append(f"| {' | '.join([model, least, *cells])} |")
+    where = ", ".join(
+        f"{key.replace('_', ' ')} {text}" for key, text in found["environment"].items()
+    )
+    return "\n".join([*lines, "", f"On: {where}."]) + "\n"
+
+
 PLACES: dict[Path, dict[str, Callable[[], str]]] = {
     ROOT / "docs" / "benchmarks.md": {
         "": tables,
@@ -124,6 +148,7 @@ PLACES: dict[Path, dict[str, Callable[[], str]]] = {
         "host: ": wall,
         "sealing: ": sealing,
     },
+    ROOT / "docs" / "memory-budget.md": {"planning: ": planning},
     ROOT / "README.md": {"": summary},
 }
 
