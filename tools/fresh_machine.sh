@@ -24,13 +24,13 @@ fi
 inside() {
 	settings=$(env | grep -iE '^(pip_|ssl_|curl_ca|https?_proxy|no_proxy)' || true)
 	# shellcheck disable=SC2086 # one word for each setting
-	chroot "$root" env -i $settings HOME=/root LANG=C.UTF-8 \
-		PATH=/usr/sbin:/usr/bin:/sbin:/bin make -C /root/undercroft "$1"
+	chroot "$root" env -i $settings HOME=/srv LANG=C.UTF-8 \
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin make -C /srv/undercroft "$1"
 }
 
 leave() {
-	[ ! -x "$root/root/undercroft/.venv/bin/undercroft" ] ||
-		chroot "$root" /root/undercroft/.venv/bin/undercroft board down --all
+	[ ! -x "$root/srv/undercroft/.venv/bin/undercroft" ] ||
+		chroot "$root" /srv/undercroft/.venv/bin/undercroft board down --all
 	for process in /proc/[0-9]*; do # what a failed test has left running
 		[ "$(readlink "$process/root")" != "$root" ] ||
 			kill -9 "${process#/proc/}" 2>/dev/null || true
@@ -68,7 +68,7 @@ mount -t sysfs sys "$root/sys"
 mount --bind /dev "$root/dev"
 mount -t devpts devpts "$root/dev/pts"
 mount -t tmpfs shm "$root/dev/shm"
-git clone -q "$source" "$root/root/undercroft"
+git clone -q "$source" "$root/srv/undercroft"
 
 for goal; do
 	begun=$(date +%s)

@@ -190,6 +190,7 @@ def build_plugin(source: Path = COUNTER) -> Path:
         [
             *("gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"),
             f"-DPLUGIN_VERSION={version}",
+            f"-I{Path(__file__).parent}",
             *(str(source), "-o", str(out)),
         ],
         check=True,
