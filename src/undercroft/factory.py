@@ -40,7 +40,7 @@ from undercroft._format.files import (
 )
 from undercroft.attestation import Evidence
 from undercroft.errors import FormatError
-from undercroft.keys import MANUFACTURER_KEY_MARK
+from undercroft.keys import MANUFACTURER_KEY_MARK, kind_of
 
 __all__ = ["Authority", "load_certificate", "save_certificate"]
 
@@ -131,8 +131,10 @@ class Authority:
             not isinstance(key, Ed25519PrivateKey)
             or key.public_key() != certificate.public_key()
         ):
+            kind = kind_of(data)
+            found = f": it looks like a {kind}" if kind else ""
             raise FormatError(
-                f"{key_path} is not the key of {certificate_path}",
+                f"{key_path} is not the key of {certificate_path}{found}",
                 hint="undercroft factory new makes both",
             )
         return cls(key, certificate)

@@ -413,7 +413,7 @@ def describe_key_file(path: Path) -> dict[str, Any] | None:
     try:
         with path.open("rb") as stream:
             data = stream.read(_MAX_KEY_FILE_BYTES)
-        kind = _kind(data)
+        kind = kind_of(data)
         if kind in {None, "certificate"}:
             return None
         row["kind"] = kind
@@ -435,12 +435,12 @@ def describe_key_file(path: Path) -> dict[str, Any] | None:
     return row
 
 
-def _kind(data: bytes) -> str | None:
+def kind_of(data: bytes) -> str | None:
     """Say what a file's content looks like, in words of `undercroft keys list`."""
     return next((kind for mark, kind in _KINDS if mark in data), None)
 
 
 def _no_key(path: Path | str, data: bytes, expected: str, hint: str) -> FormatError:
-    kind = _kind(data)
+    kind = kind_of(data)
     found = f": it looks like a {kind}" if kind else ""
     return FormatError(f"{path} is not {expected}{found}", hint=hint)

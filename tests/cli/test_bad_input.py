@@ -27,6 +27,10 @@ from undercroft.update import Update
 
 SEAL = ("seal", "model.onnx", "--input-shape", "x=1,3,12,20", "-o", "x")
 ISSUE = ("license", "issue", "-o", "x")
+ENDORSE = (
+    *("factory", "endorse", "host:", "--manufacturer", "acme.pem", "-o", "x"),
+    "--allow-development",
+)
 SECRETS = ("provider.pem", "m.sealed.key", "acme.key")
 
 
@@ -90,6 +94,16 @@ def names(folder: Path) -> set[str]:
             (*SEAL, "--key", "acme.key"),
             "acme.key is not a provider key: it looks like a manufacturer's key",
             "undercroft keys new",
+        ),
+        (
+            (*ENDORSE, "--key", "provider.pem"),
+            "provider.pem is not the key of acme.pem: it looks like a provider key",
+            "undercroft factory new",
+        ),
+        (
+            (*ENDORSE, "--key", "m.sealed.key"),
+            "m.sealed.key is not the key of acme.pem: it looks like a model key",
+            "undercroft factory new",
         ),
         (
             (*SEAL, "--key", "rsa.pem"),
@@ -188,10 +202,7 @@ COMMANDS_WITH_SECRETS = {
         *(*ISSUE, "--model-key", "m.sealed.key", "--device", "d.cert"),
         *("--key", "provider.pem"),
     ),
-    "acme.key": (
-        *("factory", "endorse", "host:", "--key", "acme.key", "--manufacturer"),
-        *("acme.pem", "-o", "x", "--allow-development"),
-    ),
+    "acme.key": (*(*ENDORSE, "--key", "acme.key"),),
 }
 
 
