@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A header, license or update changed in any byte; and malformed ones, well signed.
+"""A header, license, update or time token changed in any byte; and malformed ones.
 
 Asset: keys and terms behind the parsers of the secure world.
 Attack: every byte changed to some forty others (all 255 under `make test-exhaustive`),
@@ -48,16 +48,18 @@ from undercroft.update import (
 
 pytestmark = pytest.mark.engine
 
-PARTS = ("header", "license", "update")
+PARTS = ("header", "license", "update", "time token")
 MALFORMED = {
     "header": Status.BAD_HEADER,
     "license": Status.BAD_LICENSE,
     "update": Status.BAD_UPDATE,
+    "time token": Status.BAD_UPDATE,
 }
 LIMITS = {
     "header": MAX_HEADER_BYTES,
     "license": MAX_LICENSE_BYTES,
     "update": MAX_UPDATE_BYTES,
+    "time token": MAX_UPDATE_BYTES,
 }
 TERMS = LicenseTerms(
     expires=2_000_000_000,
@@ -217,6 +219,8 @@ def test_both_readers_judge_signed_updates_alike(shipment):
 
 
 def original(shipment: Shipment, part: str) -> bytes:
+    if part == "time token":
+        return issue_update(signing_key=shipment.provider, issued_at=1_900_000_000)
     if part == "update":
         return issue_update(
             signing_key=shipment.provider,
@@ -234,7 +238,7 @@ def original(shipment: Shipment, part: str) -> bytes:
 
 def run(shipment: Shipment, part: str, mutants: list[bytes]) -> list[Opened]:
     def request(mutant: bytes) -> Request:
-        if part == "update":
+        if part in {"update", "time token"}:
             return Request(b"", b"", updates=(mutant,))
         if part == "header":
             return Request(mutant, shipment.license)
