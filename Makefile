@@ -125,7 +125,7 @@ fuzz: $(STAMPS)/test-system $(STAMPS)/venv ## fuzz the C parsers and the program
 	@$(BIN)/python -m undercroft._build fuzz
 	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
-fuzz-nightly: $(STAMPS)/test-system $(STAMPS)/venv ## ten million inputs to each fuzzer, as far as ten hours go; records results
+fuzz-nightly: $(STAMPS)/test-system $(STAMPS)/venv ## ten million messages to each C parser, as far as ten hours go; records results
 	@$(BIN)/python -m undercroft._build fuzz
 	@$(BIN)/python tests/fuzz/run.py --executions 10000000 --seconds 36000 \
 		--record benchmarks/results/fuzzing.json

@@ -221,6 +221,7 @@ static void one_command(struct fuzz_bytes *bytes)
 	uint32_t status = UC_ST_OK;
 	uint32_t after = 0;
 
+	fuzz_count_message();
 	if (kind < 14)
 		status = push(bytes);
 	else if (kind < 18)

@@ -11,6 +11,7 @@ bool fuzz_signatures_hold;
 bool fuzz_signs_cheaply;
 
 static unsigned long long deep;
+static unsigned long long messages;
 
 uint8_t fuzz_u8(struct fuzz_bytes *bytes)
 {
@@ -55,6 +56,17 @@ void fuzz_count_deep(void)
 {
 	if (deep++ == 0)
 		(void)atexit(say_deep);
+}
+
+static void say_messages(void)
+{
+	fprintf(stderr, "messages: %llu\n", messages);
+}
+
+void fuzz_count_message(void)
+{
+	if (messages++ == 0)
+		(void)atexit(say_messages);
 }
 
 bool __real_uc_port_ed25519_verify(const uint8_t public_key[32],

@@ -27,6 +27,10 @@ bool fuzz_one_in(struct fuzz_bytes *bytes, uint32_t n);
  * "deep: N" for run.py, which wants to see some. */
 void fuzz_count_deep(void);
 
+/* Messages of the attacker's, for a fuzzer that sends several for an input:
+ * printed at exit as "messages: N". */
+void fuzz_count_message(void);
+
 /* While true, every Ed25519 signature verifies. */
 extern bool fuzz_signatures_hold;
 

@@ -10,9 +10,11 @@ get past the checks at least so often ("deep": a program that was accepted and
 run, an answer that was read, a license that was opened). Corpora are kept in
 `build/fuzz/corpus`, findings in `build/fuzz/findings`.
 
-With `--executions` each stops after so many inputs; one that does not get so far
-in the time it has is recorded as it is, and fails. `--record` writes down what
-each fuzzer did, and leaves what the file says of others.
+With `--executions` each stops after its parser was given so many messages, of
+which fuzz_service sends many for one input; one that does not get so far in the
+time it has is recorded as it is, and fails. Of the programs that are accepted
+then only some are run, or running would take all of the time. `--record` writes
+down what each fuzzer did, and leaves what the file says of others.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -54,12 +57,23 @@ DEVICE_KEY = bytes([0x44]) * 32
 
 @dataclass(frozen=True)
 class Fuzzer:
-    """What is asked of one fuzzer, in so many seconds of a slow machine."""
+    """What is asked of one fuzzer, in so many seconds of a slow machine.
+
+    Attributes:
+        longest_bytes: of an input.
+        seeds: that it starts from, at least.
+        executions_per_second: inputs that it tries, at least.
+        deep_per_second: inputs that get past the checks, at least.
+        messages: that an execution gives to the parser, on average and at least.
+        in_long_runs: environment variables for runs of very many executions.
+    """
 
     longest_bytes: int
     seeds: int
     executions_per_second: float
     deep_per_second: float
+    messages: int = 1
+    in_long_runs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,7 @@ class Outcome:
 
     Attributes:
         executions: inputs that were tried.
+        messages: that the parser was given with them.
         deep: how many of them got past the checks.
         corpus: inputs kept, each of which reaches something that no other does.
         seconds: of wall clock.
@@ -77,6 +92,7 @@ class Outcome:
     """
 
     executions: int
+    messages: int
     deep: int
     corpus: int
     seconds: int
@@ -86,11 +102,17 @@ class Outcome:
 
 
 FUZZERS = {
-    "fuzz_attest": Fuzzer(200, seeds=50, executions_per_second=20, deep_per_second=10),
+    "fuzz_attest": Fuzzer(72, seeds=50, executions_per_second=20, deep_per_second=10),
     "fuzz_open": Fuzzer(2048, seeds=4, executions_per_second=100, deep_per_second=0.1),
-    "fuzz_program": Fuzzer(600, seeds=50, executions_per_second=30, deep_per_second=10),
+    "fuzz_program": Fuzzer(
+        600,
+        seeds=50,
+        executions_per_second=30,
+        deep_per_second=10,
+        in_long_runs={"FUZZ_RUN_ONE_IN": "64"},
+    ),
     "fuzz_service": Fuzzer(
-        300, seeds=50, executions_per_second=20, deep_per_second=0.1
+        300, seeds=50, executions_per_second=20, deep_per_second=0.1, messages=10
     ),
     "fuzz_update": Fuzzer(
         2048, seeds=4, executions_per_second=100, deep_per_second=0.1
@@ -199,7 +221,7 @@ def run(
     fuzzer: Fuzzer,
     folder: Path,
     seconds: int,
-    executions: int | None = None,
+    messages: int | None = None,
 ) -> tuple[Outcome, list[str]]:
     """Run one fuzzer; return what it did and what is wrong."""
     corpus = CORPUS / name
@@ -208,6 +230,8 @@ def run(
     seeds = seed(name, fuzzer, corpus)
     begun = time.monotonic()
     sources = _sources()
+    executions = None if messages is None else messages // fuzzer.messages
+    settings = {} if messages is None else fuzzer.in_long_runs
     with tempfile.TemporaryDirectory() as scratch:
         # A copy, so that building anew does not end a run of hours.
         program = shutil.copy(folder / name, scratch)
@@ -230,10 +254,12 @@ def run(
             text=True,
             errors="replace",
             check=False,
-            env={**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"},
+            env={**os.environ, **settings, "UBSAN_OPTIONS": "print_stacktrace=1"},
         )
+    tried = _number(r"number_of_executed_units:\s*(\d+)", done.stderr)
     outcome = Outcome(
-        executions=_number(r"number_of_executed_units:\s*(\d+)", done.stderr),
+        executions=tried,
+        messages=_number(r"^messages: (\d+)", done.stderr) or tried,
         deep=_number(r"^deep: (\d+)", done.stderr),
         corpus=len(list(corpus.iterdir())),
         seconds=round(time.monotonic() - begun),
@@ -245,8 +271,8 @@ def run(
         lines = done.stderr.splitlines()[-60:]
         return outcome, [f"it found a fault, kept in {findings}:", *lines]
     sys.stdout.write(
-        f"{name}: {seeds} seeds, {outcome.executions} runs, {outcome.deep} of them "
-        f"deep\n"
+        f"{name}: {seeds} seeds, {outcome.executions} runs, {outcome.messages} "
+        f"messages, {outcome.deep} deep\n"
     )
     sys.stdout.flush()
     least_executions = executions or fuzzer.executions_per_second * seconds
@@ -254,6 +280,7 @@ def run(
     for what, got, least in (
         ("seeds", seeds, fuzzer.seeds),
         ("runs", outcome.executions, least_executions),
+        ("messages", outcome.messages, messages or least_executions),
         (
             "deep runs",
             outcome.deep,
