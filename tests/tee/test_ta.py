@@ -315,6 +315,99 @@ def test_every_call_of_the_tee_may_fail(
     assert "TEE_OpenTASession" in survived
 
 
+END = 1_900_000_000
+COUNT = 5
+
+
+def left(tee: FakeTee, goods: Attacked) -> int:
+    """How often a license allows an inference still."""
+    for count in range(2 * COUNT):
+        # Long after what was before, so that its rate does not matter.
+        tee.ta.fake_tee_clock(900_000 + 10_000 * count)
+        try:
+            infer(tee, goods)
+        except LicenseError as error:
+            if error.status != Status.USED_UP:
+                raise
+            return count
+    raise AssertionError("a count without an end")
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_storage_that_is_full_at_any_write(
+    built: Path, tmp_path: Path, goes_on: bool
+) -> None:
+    """Of a time token, of a newer version's floor, and of a count within a session.
+
+    What was said to be done is known afterwards, and no inference is given twice.
+    """
+
+    def ship(version: int) -> Attacked:
+        device = DevicePublicKey.from_cose_key(tee.device_key())
+        return attacked.ship(tmp_path, device, version=version)
+
+    tee = FakeTee(built)
+    older, newer = ship(1), ship(2)
+    token = issue_update(signing_key=PROVIDER, issued_at=END)
+
+    def attempt(told: set[str]) -> int:
+        """One second after another: a rate of two makes each third a new batch."""
+        tee.ta.fake_tee_clock(60_000)
+        tee.update(token)
+        told.add("time")
+        model = tee.load(newer.path, counted)
+        told.add("floor")
+        infers = 0
+        try:
+            for second in range(COUNT):
+                tee.ta.fake_tee_clock(61_000 + 1_000 * second)
+                model.infer([newer.input])
+                infers += 1
+        except Error:
+            if infers == 0:
+                raise
+        finally:
+            model.close()
+        return infers
+
+    def begin() -> tuple[FakeTee, bytes, bytes]:
+        tee = FakeTee(built)
+        device = DevicePublicKey.from_cose_key(tee.device_key())
+        infer(tee, replace(older, license=older.licensed(device)))
+        rated = newer.licensed(device, max_inferences=COUNT, rate=(2, 2))
+        return tee, rated, newer.licensed(device, expires=END)
+
+    tee, counted, ends = begin()
+    tee.fail(0)
+    assert attempt(set()) == COUNT
+    total = tee.calls
+    written, seen = set(), set()
+    for nth in range(1, total + 1):
+        tee, counted, ends = begin()
+        tee.fail(nth, NO_SPACE, goes_on=goes_on)
+        told: set[str] = set()
+        infers = 0
+        try:
+            infers = attempt(told)
+        except Error:
+            written.add(tee.failed)
+        tee.fail(0)
+        seen.add(frozenset(told))
+        if "time" in told:
+            with pytest.raises(LicenseError) as caught:
+                tee.load(newer.path, ends)
+            assert caught.value.status == Status.EXPIRED
+        if "floor" in told:
+            with pytest.raises(LicenseError) as caught:
+                infer(tee, licensed(tee, older))
+            assert caught.value.status == Status.MODEL_TOO_OLD
+        assert infers + left(tee, replace(newer, license=counted)) <= COUNT, nth
+        infer(tee, licensed(tee, newer))
+        assert tee.panics == tee.held == 0
+    assert "_utee_storage_obj_write" in written
+    assert seen >= {frozenset(), frozenset({"time"}), frozenset({"time", "floor"})}
+
+
 def first_use(tee: FakeTee) -> None:
     """Both keys of a device are made when they are needed first."""
     tee.device_key()
