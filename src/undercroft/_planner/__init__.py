@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from undercroft import _spec
@@ -150,6 +151,7 @@ def _limited(
     graph: Graph, budget: int, page_bytes: int | None, suite: int
 ) -> tuple[Ordered, Assembled]:
     """Return the cheapest schedule that fits, with spills if nothing else does."""
+    variants = []
     for panel, early_averages in ((budget // _PANELS, False), (0, False), (0, True)):
         result = prepared(
             graph, max(_LEAST_PANEL_BYTES, panel), early_averages=early_averages
@@ -157,30 +159,45 @@ def _limited(
         made = _cheapest(result.net, budget, page_bytes, suite)
         if made is not None:
             return result, made
+        variants.append(result)
     # From here on nothing depends on the budget, so that the least which is
-    # found for one budget is found for that budget as well.
+    # found for one budget is found for that budget as well. The first variant's
+    # panels do.
+    best: Assembled | None = None
+    for variant in variants[1:]:
+        for result, tight in _tighter(variant, page_bytes, suite):
+            arena_bytes = tight.program.arena_bytes
+            if arena_bytes <= budget:
+                made = _cheapest(result.net, budget, page_bytes, suite)
+                return result, tight if made is None else made
+            if best is None or arena_bytes < best.program.arena_bytes:
+                best = tight
+    if best is None:
+        raise _too_long(variants[-1].net)
+    raise BudgetExceededError(
+        needed_bytes=best.program.arena_bytes,
+        allowed_bytes=budget,
+        where=assemble.where(best.net, lifetimes(best.net), best),
+    )
+
+
+def _tighter(
+    result: Ordered, page_bytes: int | None, suite: int
+) -> Iterator[tuple[Ordered, Assembled]]:
+    """Give the schedule of least memory, then such with spills while they need less."""
     tight: Assembled | None = None
     for _ in range(_MOST_SPILLS + 1):
         found = _tightest(result.net, page_bytes, suite)
         if found is None or (
             tight is not None and found.program.arena_bytes >= tight.program.arena_bytes
         ):
-            break
+            return
         tight = found
-        if tight.program.arena_bytes <= budget:
-            made = _cheapest(result.net, budget, page_bytes, suite)
-            return result, tight if made is None else made
+        yield result, tight
         net = _with_spill(result.net, tight)
         if net is None:
-            break
+            return
         result = replace(result, net=net)
-    if tight is None:
-        raise _too_long(result.net)
-    raise BudgetExceededError(
-        needed_bytes=tight.program.arena_bytes,
-        allowed_bytes=budget,
-        where=assemble.where(tight.net, lifetimes(tight.net), tight),
-    )
 
 
 def _with_spill(net: Network, made: Assembled) -> Network | None:

@@ -182,11 +182,14 @@ class _Sweep:
     def __init__(self, facts: _Facts, stop: int, size: int, heights: Ints) -> None:
         self.facts, self.stop = facts, stop
         self.size, self.heights = size, heights
-        middle = np.maximum(0, (size - heights) // 2)
+        middle = np.maximum(1, (size - heights) // 2)
         # Rows of the last result before and after a band in the middle.
         self.sink = np.stack([middle, np.minimum(size, middle + heights)])
         self.ends: dict[int, Ints] = {}
         self.starts: dict[int, Ints] = {}
+        # Rows of each operator for the first row of the last result, which no
+        # band is too low for.
+        self.first: dict[int, int] = {}
         self.reach: dict[int, float] = {}
         self.lead = 0.0
         count = len(heights)
@@ -223,13 +226,15 @@ class _Sweep:
         if uses:
             ends = np.max([w.ends(self.ends[r]) for r, w in uses], axis=0)
             starts = np.min([w.firsts(self.ends[r][0]) for r, w in uses], axis=0)
+            first = max(w.end(self.first[r]) for r, w in uses)
             reach = max(w.ahead(self.reach[r]) for r, w in uses)
         else:
             ends = -(-self.sink * own // self.size)
             starts = ends[0]
+            first = -(-own // self.size)
             reach = float(own)
         self.ends[position], self.starts[position] = ends, starts
-        self.reach[position] = reach
+        self.first[position], self.reach[position] = first, reach
         self.lead = max(self.lead, reach * self.size / own - self.size)
         self.live = np.concatenate([self.kept[None], self.live])
         self.records += 1
@@ -253,7 +258,8 @@ class _Sweep:
         row = row_bytes(net, root)
         low = np.min([np.minimum(self.starts[p], self.ends[p][0]) for p in pieces], 0)
         high = np.max([self.ends[p][1] for p in pieces], axis=0)
-        size = (high - low) * row
+        first = max(self.first[p] for p in pieces)
+        size = np.maximum(high - low, first) * row
         kept = np.maximum(0, np.max([self.ends[p][0] for p in pieces], 0) - low) * row
         last = self.facts.readers[root][-1] - position
         self.live[: last + 1] += size
