@@ -107,7 +107,7 @@ test-provider-load: $(STAMPS)/test-system $(STAMPS)/venv ## 100,000 licenses fro
 test-endurance: $(STAMPS)/venv engine ## 10,000 inferences in a row; records what memory they needed
 	@$(BIN)/python -m pytest tests/engine/test_endurance.py -m exhaustive
 
-coverage: $(STAMPS)/test-system $(STAMPS)/venv ## which lines of engine and TA the tests run; half an hour, records results
+coverage: $(STAMPS)/test-system $(STAMPS)/venv ## which lines of engine and TA the tests run; ten minutes, records results
 	@$(BIN)/python tools/coverage.py
 
 test-quick: $(STAMPS)/test-system $(STAMPS)/venv engine ## without the board

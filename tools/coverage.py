@@ -6,7 +6,7 @@ lines (gcc's --coverage), runs the engine's tests there, arm64's in user-mode
 emulation among them, and adds up what gcov says of every object. A line counts as
 run when it ran in any of them.
 
-    python tools/coverage.py                  all, about half an hour
+    python tools/coverage.py                  all, about ten minutes
     python tools/coverage.py --only-report    of the last run
 
 Writes benchmarks/results/coverage.json and fails below 95 % of the lines of engine/

@@ -218,6 +218,10 @@ def mount_storage(content=None):
 def unmount_storage():
     subprocess.run(["umount", "-l", str(STORE)], check=True)
 
+def empty():
+    for part in STORE.iterdir():
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
+
 def fill(pages_left):
     ballast = STORE / "ballast"
     with ballast.open("wb", buffering=0) as file:
@@ -336,3 +340,58 @@ for pages_left in PAGES_LEFT:
         "INFER again": {"OK", "USED_UP"},
         "counted": {COUNT},
     }
+
+
+# With so many blocks left OP-TEE makes half of its list of Trusted Applications, and
+# opens none until its empty storage is made anew. Nothing was kept in it yet.
+HALF_MADE = 8
+
+
+@pytest.mark.board
+@pytest.mark.parametrize(
+    "pages_left",
+    [
+        pytest.param([0, HALF_MADE], id="some"),
+        pytest.param([*range(16)], id="any", marks=pytest.mark.attacks),
+    ],
+)
+def test_a_disk_that_is_full_when_the_tee_is_new(pages_left: list[int]) -> None:
+    """With room again the device is made; or it says that storage is to be emptied."""
+    guest.up()
+    said = guest.python(
+        DISK
+        + f"PAGES_LEFT = {pages_left}\n"
+        + """
+from undercroft.errors import Error
+
+TeeDevice().info()
+told = []
+
+def attempt():
+    try:
+        return len(TeeDevice().device_key()) > 0
+    except Error as error:
+        return f"{error} {error.hint}"
+
+for pages_left in PAGES_LEFT:
+    mount_storage()
+    try:
+        ballast = fill(pages_left)
+        full = attempt()
+        ballast.unlink()
+        again = attempt()
+        if again is not True:
+            empty()
+        told.append([pages_left, full, again, attempt()])
+    finally:
+        unmount_storage()
+print("told:", json.dumps(told))
+"""
+    )
+    line = next(line for line in said.splitlines() if line.startswith("told: "))
+    told = json.loads(line.removeprefix("told: "))
+    assert [pages for pages, *_ in told] == pages_left
+    for pages, full, again, at_last in told:
+        assert full is True or "storage" in full, pages
+        assert again is True or (pages == HALF_MADE and "empty /var/lib" in again)
+        assert at_last is True, pages

@@ -28,6 +28,8 @@ LIBRARY_NAMES: Final = ("libteec.so.2", "libteec.so.1")
 TEE_DEVICE: Final = "/dev/tee0"
 MAX_DEVICES: Final = 10
 SUPPLICANT: Final = "tee-supplicant"
+STORAGE: Final = "/var/lib/optee-client"
+"""Where Debian's supplicant keeps the files of secure storage."""
 
 
 class ParamType(IntEnum):
@@ -275,6 +277,24 @@ def session_failure(result: int, origin: int, uuid: UUID) -> Error:
             return EnvironmentMissingError(
                 f"the TEE cannot load the Trusted Application: no {SUPPLICANT} answers",
                 hint=f"start {SUPPLICANT} as root",
+            )
+        case Result.STORAGE_NO_SPACE:
+            return DeviceLostError(
+                "the Trusted Application cannot be opened: no space left in secure "
+                "storage",
+                hint=f"make room on the disk where {SUPPLICANT} keeps its files "
+                f"({STORAGE}), and try again; nothing was lost",
+                command="open session",
+            )
+        case Result.BAD_STATE:
+            return DeviceLostError(
+                "the Trusted Application cannot be opened: it is in a state that does "
+                "not allow this, says the TEE",
+                hint="when the disk was full while this TEE was used for the first "
+                f"time, its own records are half made: empty {STORAGE}, in which "
+                f"nothing was kept yet. Otherwise put the last good copy of {STORAGE} "
+                "back; the TEE's own log says more",
+                command="open session",
             )
     return DeviceLostError(
         f"the Trusted Application cannot be opened: {in_words(result, origin)}",

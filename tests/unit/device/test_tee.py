@@ -218,6 +218,8 @@ def test_no_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> Non
         (Result.COMMUNICATION, EnvironmentMissingError, "tee-supplicant"),
         (Result.OUT_OF_MEMORY, SecureMemoryError, "too little secure memory"),
         (Result.TARGET_DEAD, DeviceLostError, "died"),
+        (Result.STORAGE_NO_SPACE, DeviceLostError, "no space left"),
+        (Result.BAD_STATE, DeviceLostError, "does not allow this"),
         (Result.BUSY, DeviceLostError, "busy"),
         (0x12345678, DeviceLostError, "unknown answer"),
     ],
