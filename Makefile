@@ -74,15 +74,14 @@ lint: $(STAMPS)/venv check-gen ## formatting, types, C style
 	@$(BIN)/ruff format --check -q src tests spec tools benchmarks vectors
 	@$(BIN)/ruff check -q src tests spec tools benchmarks vectors
 	@$(BIN)/mypy --no-error-summary
-	@git ls-files 'engine/*.c' 'engine/*.h' 'ta/*.c' 'ta/*.h' | \
-		grep -v uc_spec.h | xargs $(BIN)/clang-format --dry-run -Werror
+	@git ls-files '*.c' '*.h' | grep -v uc_spec.h | \
+		xargs $(BIN)/clang-format --dry-run -Werror
 	@sh tools/check_tree.sh
 
 format: $(STAMPS)/venv ## format Python and C
 	@$(BIN)/ruff format -q src tests spec tools benchmarks vectors
 	@$(BIN)/ruff check -q --fix src tests spec tools benchmarks vectors
-	@git ls-files 'engine/*.c' 'engine/*.h' 'ta/*.c' 'ta/*.h' | \
-		grep -v uc_spec.h | xargs $(BIN)/clang-format -i
+	@git ls-files '*.c' '*.h' | grep -v uc_spec.h | xargs $(BIN)/clang-format -i
 
 gen: $(STAMPS)/venv ## write the copies of spec/constants.toml
 	@$(BIN)/python spec/gen.py

@@ -45,11 +45,14 @@ struct buffer {
 static struct buffer guarded(size_t len)
 {
 	size_t whole = (len + GUARD_BYTES - 1) / GUARD_BYTES * GUARD_BYTES;
-	struct buffer buffer = {.len = len, .mapped_bytes = whole + 2 * (size_t)GUARD_BYTES};
+	struct buffer buffer = {
+		.len = len, .mapped_bytes = whole + 2 * (size_t)GUARD_BYTES};
 
-	buffer.mapped = mmap(NULL, buffer.mapped_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	buffer.mapped = mmap(NULL, buffer.mapped_bytes, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer.mapped == MAP_FAILED ||
-	    (whole != 0 && mprotect(buffer.mapped + GUARD_BYTES, whole, PROT_READ | PROT_WRITE) != 0))
+	    (whole != 0 && mprotect(buffer.mapped + GUARD_BYTES, whole,
+				    PROT_READ | PROT_WRITE) != 0))
 		abort();
 	buffer.data = buffer.mapped + GUARD_BYTES + (whole - len);
 	return buffer;
@@ -94,11 +97,15 @@ int main(int argc, char **argv)
 			else
 				memcpy(data, input, len);
 			if (mode == FROM_SHARED)
-				good = uc_port_aead_open_shared(&aead, head + 40, input, data, len, tag);
+				good = uc_port_aead_open_shared(
+					&aead, head + 40, input, data, len,
+					tag);
 			else if (mode == SEAL)
-				good = uc_port_aead_seal(&aead, head + 40, data, len, tag);
+				good = uc_port_aead_seal(&aead, head + 40, data,
+							 len, tag);
 			else
-				good = uc_port_aead_open(&aead, head + 40, data, len, tag);
+				good = uc_port_aead_open(&aead, head + 40, data,
+							 len, tag);
 		}
 		(void)syscall(SYS_getppid, NULL, (size_t)0);
 		fwrite(&good, 1, 1, stdout);

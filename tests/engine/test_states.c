@@ -431,8 +431,7 @@ static void check_unsupported(void)
 	help_encode(&model);
 	help_seal(&model);
 	CHECK_EQUAL(help_open(&device, &model), UC_ST_OK);
-	CHECK_EQUAL(help_push_wanted(&device, &model, 9),
-		    UC_ST_UNSUPPORTED_OP);
+	CHECK_EQUAL(help_push_wanted(&device, &model, 9), UC_ST_UNSUPPORTED_OP);
 	CHECK_EQUAL(device.params[0].b, 0);
 	CHECK_EQUAL(help_state(&device), UC_STATE_EMPTY);
 	CHECK(help_all_bytes(&device, 0, device.len, 0));
