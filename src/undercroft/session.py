@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from undercroft._device.base import DeviceInfo, LoadedModel, Stats
+from undercroft._device.base import LoadedModel
+from undercroft._device.records import DeviceInfo, Stats
 from undercroft._feeds import checked_inputs, quoted
 from undercroft._format.files import read_small_file
 from undercroft._spec import MAX_LICENSE_BYTES

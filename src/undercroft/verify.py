@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from undercroft._device.base import Stats
+from undercroft._device.records import Stats
 from undercroft._format.suites import DEFAULT_SUITE
 from undercroft.errors import EnvironmentMissingError, InputError, NotAModelError
 from undercroft.tensor import TensorInfo

@@ -30,8 +30,8 @@ from helpers.attacked import (
     each_command,
     status,
 )
-from undercroft._device.base import PARAMETERS, Param
 from undercroft._device.host import HostDevice
+from undercroft._device.invoker import PARAMETERS, Param
 from undercroft._spec import (
     ANSWER_NONCE_BYTES,
     INFO_RECORD_BYTES,

@@ -27,8 +27,8 @@ from helpers.attacked import (
     scores,
     status,
 )
-from undercroft._device.base import PARAMETERS, Param
 from undercroft._device.host import HostDevice
+from undercroft._device.invoker import PARAMETERS, Param
 from undercroft._spec import Command, Status
 
 BAD_PARAMETERS = 0xFFFF0006

@@ -26,9 +26,9 @@ from helpers import onnx_nets
 from helpers.agents import running_agent
 from helpers.fakes import FakeDevice
 from helpers.provider import FakePlan, Shipment, ship
-from undercroft._device.base import Reply
 from undercroft._device.host import HostDevice, NoProtectionWarning
 from undercroft._device.http import HttpDevice
+from undercroft._device.invoker import Reply
 from undercroft._spec import Command
 from undercroft.attestation import DEVELOPMENT_POLICY
 from undercroft.errors import (

@@ -15,9 +15,9 @@ import pytest
 import undercroft as uc
 from helpers import onnx_nets
 from helpers.suites import SUITES
-from undercroft._device.base import Invoker, Reply
 from undercroft._device.client import ModelClient
 from undercroft._device.host import HostDevice, HostInvoker
+from undercroft._device.invoker import Invoker, Reply
 from undercroft._device.parcel import PageFile, Parcel
 from undercroft._spec import Command, Status
 from undercroft.errors import DeviceLostError, VerificationError

@@ -18,11 +18,11 @@ import undercroft as uc
 from helpers import onnx_nets
 from helpers.agents import running_agent
 from helpers.suites import SUITES
-from undercroft._device.base import Reply
 from undercroft._device.client import ModelClient
 from undercroft._device.connection import AgentConnection
 from undercroft._device.host import HostDevice, HostInvoker
 from undercroft._device.http import HttpDevice
+from undercroft._device.invoker import Reply
 from undercroft._device.parcel import PageFile
 from undercroft._spec import (
     FEATURE_SEALED_INPUT,

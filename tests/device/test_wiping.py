@@ -34,7 +34,7 @@ from helpers import guest
 from helpers.provider import test_key
 from helpers.secure_memory import SecureMemory
 from undercroft import _board
-from undercroft._device.base import PARAMETERS
+from undercroft._device.invoker import PARAMETERS
 from undercroft._device.parcel import Parcel
 from undercroft._format import cbor, cose
 from undercroft._format.license import LicenseClaims, LicenseTerms

@@ -26,7 +26,6 @@ import onnxruntime
 import undercroft as uc
 from helpers import guest, onnx_nets
 from helpers.provider import Device, test_key
-from undercroft._device.base import PARAMETERS, Param
 from undercroft._device.client import ModelClient
 from undercroft._device.host import (
     _TYPE_CODES,
@@ -35,6 +34,7 @@ from undercroft._device.host import (
     NoProtectionWarning,
     _Param,
 )
+from undercroft._device.invoker import PARAMETERS, Param
 from undercroft._format.suites import DEFAULT_SUITE
 from undercroft._spec import (
     ANSWER_NONCE_BYTES,

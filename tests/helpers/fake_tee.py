@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from undercroft import _build
-from undercroft._device.base import LocalDevice
 from undercroft._device.host import HostInvoker, _Param
+from undercroft._device.local import LocalDevice
 from undercroft.errors import DeviceError
 
 SUCCESS: Final = 0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from undercroft._device.base import BytesLike, LocalDevice, Reply
+from undercroft._device.invoker import BytesLike, Reply
+from undercroft._device.local import LocalDevice
 from undercroft._device.parcel import PageFile, Parcel
 from undercroft._spec import (
     ABI_VERSION,

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from undercroft._device.base import LocalDevice, Reply
 from undercroft._device.client import ModelClient
+from undercroft._device.invoker import Reply
+from undercroft._device.local import LocalDevice
 from undercroft._device.parcel import PageFile
 from undercroft._spec import Command
 

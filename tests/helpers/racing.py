@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from undercroft._device.base import Invoker, Reply
 from undercroft._device.client import ModelClient
+from undercroft._device.invoker import Invoker, Reply
 from undercroft._spec import Command, Status
 from undercroft.errors import Error
 

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.fakes import FakeDevice
 from helpers.provider import FakePlan, Shipment, ship
-from undercroft._device.base import Reply
+from undercroft._device.invoker import Reply
 from undercroft._spec import Command, Status
 from undercroft.errors import (
     DeviceLostError,

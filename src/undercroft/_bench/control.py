@@ -30,7 +30,7 @@ from undercroft._spec import Command
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from undercroft._device.base import Invoker, Reply
+    from undercroft._device.invoker import Invoker, Reply
     from undercroft._device.parcel import PageFile
 
 WINDOW_BYTES: Final = 16

@@ -40,7 +40,8 @@ from undercroft._device.client import ModelClient
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from undercroft._device.base import Invoker, LocalDevice, Reply
+    from undercroft._device.invoker import Invoker, Reply
+    from undercroft._device.local import LocalDevice
     from undercroft._device.parcel import PageFile
     from undercroft._spec import Command
 

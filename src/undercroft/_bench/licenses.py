@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from undercroft._device.base import LocalDevice
+    from undercroft._device.local import LocalDevice
 
 _PROC: Final = Path("/proc")
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from undercroft._device.base import Answer, Invoker, Reply
+from undercroft._device.base import Answer
 from undercroft._device.clock import counts_instructions
+from undercroft._device.invoker import Invoker, Reply
 from undercroft._device.parcel import PageFile, Parcel
 from undercroft._device.records import DeviceInfo, Stats
 from undercroft._format.private_io import (
@@ -43,7 +44,7 @@ from undercroft.tensor import TensorInfo
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from undercroft._device.base import BytesLike
+    from undercroft._device.invoker import BytesLike
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
-from undercroft._device.base import PARAMETERS, BytesLike, LocalDevice, Param, Reply
+from undercroft._device.invoker import PARAMETERS, BytesLike, Param, Reply
+from undercroft._device.local import LocalDevice
 from undercroft._device.sizes import parse_size
 from undercroft._format.files import SECRET_MODE, read_secret_file, write_file
 from undercroft._spec import DEFAULT_ARENA_BYTES, Command

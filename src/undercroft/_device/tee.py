@@ -16,7 +16,8 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from undercroft._device import teec
-from undercroft._device.base import PARAMETERS, BytesLike, LocalDevice, Param, Reply
+from undercroft._device.invoker import PARAMETERS, BytesLike, Param, Reply
+from undercroft._device.local import LocalDevice
 from undercroft._device.shared import (
     KeptPages,
     SharedMemory,

@@ -17,7 +17,7 @@ from helpers.fakes import FakeDevice
 from helpers.provider import Shipment
 from undercroft._device import agent as agent_module
 from undercroft._device.agent import Agent
-from undercroft._device.base import Reply
+from undercroft._device.invoker import Reply
 from undercroft._spec import Command, Status
 from undercroft.errors import DeviceError, DeviceLostError
 

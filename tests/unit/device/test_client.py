@@ -9,8 +9,8 @@ import pytest
 from helpers.fakes import FakeInvoker
 from helpers.provider import Shipment
 from undercroft._device import client as client_module
-from undercroft._device.base import Reply
 from undercroft._device.client import ModelClient
+from undercroft._device.invoker import Reply
 from undercroft._device.parcel import Parcel
 from undercroft._spec import Command, State, Status
 from undercroft.errors import (

@@ -8,8 +8,8 @@ import pytest
 
 from helpers.fakes import FakeDevice
 from helpers.provider import Shipment
-from undercroft._device.base import Reply
 from undercroft._device.faults import RequestError
+from undercroft._device.invoker import Reply
 from undercroft._device.pool import ModelPool
 from undercroft._device.store import ModelStore
 from undercroft._spec import Command, Status

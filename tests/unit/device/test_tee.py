@@ -7,7 +7,7 @@ import pytest
 
 from helpers.teec import FakeTeec, read, types_of, write
 from undercroft._device import teec
-from undercroft._device.base import PARAMETERS, Param
+from undercroft._device.invoker import PARAMETERS, Param
 from undercroft._device.tee import BUFFER_BYTES, STAGING_BYTES, TA_UUID, TeeDevice
 from undercroft._device.teec import Origin, ParamType, Result, TeecOperation
 from undercroft._spec import INFO_RECORD_BYTES, MAX_PAGE_BYTES, PAGE_TAG_BYTES, Command
