@@ -77,6 +77,9 @@ def build(target: str) -> Path:
         if target == "ta":
             return _build_ta()
         _make(ROOT / "engine", target, _engine_variables(target))
+        if target == "fuzz":
+            # One of them is of the Trusted Application, over a fake TEE.
+            _make(ROOT / "tests" / "tee", target, fake_tee_variables(target))
     if target == "tests":
         return BUILD / "engine-asan" / "tests"
     if target == "armtests":
@@ -155,6 +158,20 @@ def ta_variables() -> dict[str, str]:
         # The emulated board's firmware lets the TA read the counter.
         "UC_TICKS": "1",
     }
+
+
+def fake_tee_variables(target: str) -> dict[str, str]:
+    """Return make's variables for the Trusted Application over a fake TEE.
+
+    Args:
+        target: The build of the engine that it goes with: ``host`` or ``fuzz``.
+
+    Raises:
+        HarnessError: A package could not be fetched.
+    """
+    ta = ta_variables()
+    kept = ("TA_DEV_KIT_DIR", "PYTHON3")
+    return _engine_variables(target) | {name: ta[name] for name in kept}
 
 
 def _decoders() -> Path:

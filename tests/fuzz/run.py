@@ -114,6 +114,7 @@ FUZZERS = {
     "fuzz_service": Fuzzer(
         300, seeds=50, executions_per_second=20, deep_per_second=0.1, messages=10
     ),
+    "fuzz_ta": Fuzzer(1500, seeds=50, executions_per_second=100, deep_per_second=10),
     "fuzz_update": Fuzzer(
         2048, seeds=4, executions_per_second=100, deep_per_second=0.1
     ),

@@ -12,8 +12,12 @@ import pytest
 RUN = Path(__file__).with_name("run.py")
 
 
-# What each reads: a challenge; header and license; a program; commands; an update.
-FUZZERS = ["fuzz_attest", "fuzz_open", "fuzz_program", "fuzz_service", "fuzz_update"]
+# What each reads: a challenge; header and license; a program; commands; invocations;
+# an update.
+FUZZERS = [
+    *("fuzz_attest", "fuzz_open", "fuzz_program", "fuzz_service", "fuzz_ta"),
+    "fuzz_update",
+]
 
 
 def test_every_fuzzer_is_run() -> None:

@@ -49,8 +49,7 @@ class TeeParam(ctypes.Union):
 def library(provider_keys: Sequence[Path] = ()) -> Path:
     """Build the library; a release build when there are providers to trust."""
     _build.build("host")
-    engine, ta = _build._engine_variables("host"), _build.ta_variables()
-    settings = engine | {name: ta[name] for name in ("TA_DEV_KIT_DIR", "PYTHON3")}
+    settings = _build.fake_tee_variables("host")
     settings["PROVIDER_KEYS"] = " ".join(map(str, provider_keys))
     folder = _build.ROOT / "tests" / "tee"
     goal = "release" if provider_keys else "all"
