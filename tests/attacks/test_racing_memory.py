@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,24 @@ from undercroft._device.host import HostDevice
 from undercroft._spec import Status
 
 RACE = Path(racing.__file__).read_text()
+# A machine whose cores are all busy loses few races: then there are more of them.
+MOST_TURNS = 20
+LEAST_ANSWERS = 3
+
+
+def by_answer(counts: Mapping[str, int]) -> Counter[str]:
+    """Add up counts of "COMMAND ANSWER" by the answer."""
+    answers: Counter[str] = Counter()
+    for name, count in counts.items():
+        answers[name.partition(" ")[2]] += count
+    return answers
+
+
+def is_raced(counts: Mapping[str, int]) -> bool:
+    """Whether races were won and lost, so that there were any."""
+    answers = by_answer(counts)
+    refused = answers.total() - answers["OK"]
+    return min(answers["OK"], refused) >= LEAST_ANSWERS
 
 
 def assert_never_wrong(
@@ -48,21 +67,24 @@ def assert_never_wrong(
     for output in outputs:
         assert_right([output], [goods.expected])
     assert {name.partition(" ")[0] for name in counts} == raced
-    answers: Counter[str] = Counter()
-    for name, count in counts.items():
-        answers[name.partition(" ")[2]] += count
-    assert set(answers) <= {"OK", "NOT_AUTHENTIC", "BAD_HEADER", "BAD_LICENSE"}, counts
-    # Else nobody raced, or nothing was left that could be right.
-    assert answers["OK"] >= 3, counts
-    assert sum(answers.values()) - answers["OK"] >= 3, counts
+    known = {"OK", "NOT_AUTHENTIC", "BAD_HEADER", "BAD_LICENSE"}
+    assert set(by_answer(counts)) <= known, counts
+    assert is_raced(counts), counts
 
 
 @pytest.mark.engine
 def test_pages_on_the_host(host: HostDevice, goods: Attacked) -> None:
-    outputs, counts = racing.race(
-        host, goods.path, goods.license, goods.input, inferences=300, loads=60
-    )
-    assert len(outputs) >= 300
+    outputs: list[Any] = []
+    counts: Counter[str] = Counter()
+    for _ in range(MOST_TURNS):
+        more, told = racing.race(
+            host, goods.path, goods.license, goods.input, inferences=300, loads=60
+        )
+        assert len(more) >= 300
+        outputs += more
+        counts.update(told)
+        if is_raced(counts):
+            break
     assert_never_wrong(outputs, counts, goods, {"LOAD", "PUSH", "FILL"})
     assert_next_is_right(host, goods)
 
@@ -74,7 +96,9 @@ def test_header_and_license_on_the_host(host: HostDevice, goods: Attacked) -> No
     parts = [np.frombuffer(bytearray(part), np.uint8)
              for part in (goods.header, goods.license)]  # fmt: skip
     with racing.Racer() as racer:
-        for attempt in range(400):
+        for attempt in range(400 * MOST_TURNS):
+            if attempt >= 400 and is_raced(counts):
+                break
             session = Raw(host)
             memory = parts[attempt % 2]
             bits = np.zeros(len(memory), np.uint8)
