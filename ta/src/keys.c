@@ -168,11 +168,7 @@ bool uc_port_device_dh(const uint8_t peer[32], uint8_t shared[32])
 	return true;
 }
 
-/*
- * By system calls, because libutee ends the TA when the TEE supplicant answers
- * with an error that is none of the few it knows. A handle of libutee is the
- * object's number in OP-TEE.
- */
+/* By system calls, for the reason that key_object.c gives. */
 static bool seek(TEE_ObjectHandle key, size_t offset)
 {
 	return _utee_storage_obj_seek((uintptr_t)key, (int32_t)offset,

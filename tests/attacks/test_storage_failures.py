@@ -4,8 +4,9 @@
 Asset: counts, floors, revocations and the device's key, which lie in files of the
     normal world.
 Attack: the disk full at any byte that a write needs (host engine) and with any number
-    of blocks left (board); the TEE supplicant killed before each command that needs
-    storage (board). Over a fake TEE every single write fails: tests/tee/test_ta.py.
+    of blocks left (board); answers that no library expects (board); the TEE supplicant
+    killed before each command that needs storage (board). Over a fake TEE every single
+    write fails: tests/tee/test_ta.py.
 Defence: nothing begins that could not be written down; a write is whole or not at all.
 Invariant: 2, 8
 Runs on: host, board
@@ -196,6 +197,41 @@ assert device.device_key() == before
         ), (name, status)
     # Once there is a supplicant again, every command is done.
     assert all(status == "OK" for name, status in told if name.endswith("again"))
+
+
+@pytest.mark.board
+@pytest.mark.timeout(900)
+def test_a_storage_that_answers_what_nobody_expects(board_goods: Attacked) -> None:
+    """It ends what it is asked for, and not the Trusted Application."""
+    told = storage_attack(
+        board_goods,
+        """
+store = Path("/var/lib/optee-client/data/tee")
+before = device.device_key()
+model = device.load(sealed, given["license"])
+honest(model)
+# A folder where OP-TEE's directory of files was: no error that its library knows.
+(store / "dirf.db").rename("/var/lib/dirf.db")
+(store / "dirf.db").mkdir()
+try:
+    attempt("DEVICE_KEY", device.device_key)
+    attempt("UPDATE", lambda: device.update(given["update"]))
+    attempt("OPEN", lambda: device.load(sealed, given["license"]).close())
+    attempt("INFER", lambda: honest(model))
+finally:
+    (store / "dirf.db").rmdir()
+    Path("/var/lib/dirf.db").rename(store / "dirf.db")
+# The same session, which nothing has ended.
+honest(model)
+model.close()
+honest()
+assert device.device_key() == before
+""",
+        update=issue_update(signing_key=ProviderKey.generate(), version=1),
+    )
+    # Without a count, an inference needs nothing of storage.
+    failed = [[name, "STORAGE"] for name in ("DEVICE_KEY", "UPDATE", "OPEN")]
+    assert told == [*failed, ["INFER", "OK"]]
 
 
 DISK = """

@@ -334,41 +334,40 @@ static struct stored *find(const void *name, size_t len)
 	return NULL;
 }
 
-static TEE_Result opened(struct stored *stored, uint32_t flags,
-			 TEE_ObjectHandle *object)
+static TEE_Result opened(struct stored *stored, unsigned long flags,
+			 uint32_t *number)
 {
-	uint32_t number = take(OBJECT, stored->type);
-	struct handle *handle = &handles[number];
+	struct handle *handle = NULL;
 
-	if (number == 0)
+	*number = take(OBJECT, stored->type);
+	if (*number == 0)
 		return TEE_ERROR_OUT_OF_MEMORY;
+	handle = &handles[*number];
 	handle->stored = stored;
-	handle->flags = flags;
+	handle->flags = (uint32_t)flags;
 	memcpy(handle->private_key, stored->private_key, KEY_BYTES);
 	memcpy(handle->public_key, stored->public_key, KEY_BYTES);
-	*object = (TEE_ObjectHandle)(uintptr_t)number;
 	return TEE_SUCCESS;
 }
 
-TEE_Result TEE_OpenPersistentObject(uint32_t storage_id, const void *name,
-				    size_t len, uint32_t flags,
-				    TEE_ObjectHandle *object)
+TEE_Result _utee_storage_obj_open(unsigned long storage_id, const void *name,
+				  size_t len, unsigned long flags,
+				  uint32_t *number)
 {
 	struct stored *stored = find(name, len);
 
 	MAY_FAIL();
 	require(storage_id == TEE_STORAGE_PRIVATE, "another storage");
-	return stored ? opened(stored, flags, object)
+	return stored ? opened(stored, flags, number)
 		      : TEE_ERROR_ITEM_NOT_FOUND;
 }
 
-TEE_Result TEE_CreatePersistentObject(uint32_t storage_id, const void *name,
-				      size_t len, uint32_t flags,
-				      TEE_ObjectHandle attributes,
-				      const void *data, size_t data_len,
-				      TEE_ObjectHandle *object)
+TEE_Result _utee_storage_obj_create(unsigned long storage_id, const void *name,
+				    size_t len, unsigned long flags,
+				    unsigned long attributes, const void *data,
+				    size_t data_len, uint32_t *number)
 {
-	struct handle *from = object_of(attributes);
+	struct handle *from = at(attributes, OBJECT);
 	struct stored *stored = NULL;
 
 	MAY_FAIL();
@@ -386,7 +385,7 @@ TEE_Result TEE_CreatePersistentObject(uint32_t storage_id, const void *name,
 	stored->type = from->type;
 	memcpy(stored->private_key, from->private_key, KEY_BYTES);
 	memcpy(stored->public_key, from->public_key, KEY_BYTES);
-	return opened(stored, flags, object);
+	return opened(stored, flags, number);
 }
 
 TEE_Result TEE_GetObjectInfo1(TEE_ObjectHandle object, TEE_ObjectInfo *info)

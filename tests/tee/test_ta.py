@@ -307,7 +307,7 @@ def test_every_call_of_the_tee_may_fail(
     tee.fail(0)
     everything(tee, goods)
     assert {
-        "TEE_OpenPersistentObject",
+        "_utee_storage_obj_open",
         "_utee_storage_obj_write",
         "TEE_Malloc",
     } <= failed
