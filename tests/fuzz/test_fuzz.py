@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from undercroft._build import ROOT
+
 RUN = Path(__file__).with_name("run.py")
+RECORD = ROOT / "benchmarks" / "results" / "fuzzing.json"
 
 
 # What each reads: a challenge; header and license; a program; commands; invocations;
@@ -22,6 +26,15 @@ FUZZERS = [
 
 def test_every_fuzzer_is_run() -> None:
     assert sorted(path.stem for path in RUN.parent.glob("fuzz_*.c")) == FUZZERS
+
+
+def test_the_recorded_long_run_found_nothing() -> None:
+    recorded = json.loads(RECORD.read_text())
+    assert sorted(recorded) == FUZZERS
+    for name, outcome in recorded.items():
+        assert outcome["messages"] >= 10_000_000, name
+        assert outcome["findings"] == 0, name
+        assert outcome["deep"] > 0, name
 
 
 @pytest.mark.engine
