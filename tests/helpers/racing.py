@@ -8,6 +8,7 @@ where the call is in the secure world on one core and the thread on the other.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,8 +65,12 @@ class Racer:
     def at(self, memory: Any, mask: Any) -> Iterator[None]:
         """Race against what stands in memory: mask has the bits that change."""
         good = memory.copy()
+        rounds = self.rounds
         self._target = (memory, good, good ^ mask)
         self._aimed.set()
+        # A thread that has yet to wake up comes too late for what is read at once.
+        while self.rounds == rounds:
+            time.sleep(0)
         try:
             yield
         finally:
