@@ -291,9 +291,9 @@ def session_failure(result: int, origin: int, uuid: UUID) -> Error:
                 "the Trusted Application cannot be opened: it is in a state that does "
                 "not allow this, says the TEE",
                 hint="when the disk was full while this TEE was used for the first "
-                f"time, its own records are half made: empty {STORAGE}, in which "
-                f"nothing was kept yet. Otherwise put the last good copy of {STORAGE} "
-                "back; the TEE's own log says more",
+                "time, its own records are half made and nothing was kept yet: move "
+                f"the files below {STORAGE} away. Otherwise put the last good copy of "
+                "them back, or this device's key is lost; the TEE's own log says more",
                 command="open session",
             )
     return DeviceLostError(
