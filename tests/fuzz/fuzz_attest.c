@@ -64,7 +64,6 @@ static void attest(const uint8_t *nonce, size_t nonce_len, size_t room)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct fuzz_bytes bytes = {data, len};
-
 	size_t room = UC_MAX_EVIDENCE_BYTES;
 	size_t nonce_len = 0;
 

@@ -11,8 +11,8 @@ run, an answer that was read, a license that was opened). Corpora are kept in
 `build/fuzz/corpus`, findings in `build/fuzz/findings`.
 
 With `--executions` each stops after its parser was given so many messages, of
-which fuzz_service and fuzz_update send several for one input; one that does not
-get so far in the time it has is recorded as it is, and fails. Of the programs that
+which fuzz_service sends many for one input; one that does not get so far in the
+time it has is recorded as it is, and fails. Of the programs that
 are accepted then only some are run, or running would take all of the time.
 `--record` writes down what each fuzzer did, and leaves what the file says of others.
 """
@@ -116,7 +116,7 @@ FUZZERS = {
     ),
     "fuzz_ta": Fuzzer(1500, seeds=50, executions_per_second=100, deep_per_second=10),
     "fuzz_update": Fuzzer(
-        2048, seeds=4, executions_per_second=100, deep_per_second=0.1, messages=2
+        2048, seeds=4, executions_per_second=100, deep_per_second=0.1
     ),
 }
 
